@@ -18,9 +18,12 @@ mod read_error;
 mod rival;
 mod size;
 mod timeline;
+mod tpm;
 mod trace;
+pub(crate) mod ukify;
 
 use std::path::PathBuf;
+use std::slice;
 use std::time::Duration;
 
 use self::boot::Boot;
@@ -57,27 +60,49 @@ pub(crate) struct TestBoot {
 }
 
 /// The boots of the tests: one medium of each kind that the firmware boots by a path of its own, on each machine and bus, two through
-/// EFI, one from flash, one after an entry whose kernel cannot be read, and on x86_64 two with a virtio console. They are not on microvm, where the kernel of a busy machine finds no clock.
+/// EFI, one from flash, one after an entry whose kernel cannot be read, two of an image of ukify, and on x86_64 two with a virtio console and one with edk2 and a TPM. They are not on microvm, where the kernel of a busy machine finds no clock.
 pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
     let [entries, efi, flash] = [Way::Auto, Way::Efi, Way::Flash].map(Firmware::Ours);
-    let mut cells = matrix::cells(row, &[entries], TEST_MEMORY);
+    let mut cells = matrix::cells(row, slice::from_ref(&entries), TEST_MEMORY);
     cells.retain(|cell| matches!(cell.kind, Some(Kind::Bls1 | Kind::Uki)));
-    let through_efi = matrix::cells(row, &[efi], TEST_MEMORY);
+    let through_efi = matrix::cells(row, slice::from_ref(&efi), TEST_MEMORY);
     let is_tested = |cell: &Cell| matches!(cell.kind, Some(Kind::Uki | Kind::Shim));
     cells.extend(through_efi.into_iter().filter(is_tested));
     let from_flash = matrix::cells(row, &[flash], TEST_MEMORY);
     cells.extend(from_flash.into_iter().find(|cell| cell.kind == Some(Kind::Grub)));
+    // What systemd-stub takes of an image with profiles and an addon, and what this firmware takes without EFI.
+    if row.arch != Arch::Riscv64 {
+        for way in [entries, efi] {
+            let cell = matrix::cells(row, &[way], TEST_MEMORY).into_iter();
+            cells.extend(cell.filter(|cell| cell.kind == Some(Kind::Ukify)).take(1));
+        }
+    }
+    cells.extend(with_tpm(row));
     cells.retain(|cell| cell.setup.machine.name != "microvm");
     let boot = |has_bad_entry| move |cell| TestBoot { cell, has_bad_entry };
     let bad = cells.iter().find(|cell| cell.kind == Some(Kind::Bls1)).cloned();
     let bad = bad.into_iter().map(boot(true));
     // Machines of the other architectures have a serial port that cannot be left out.
     let is_pc = row.arch == Arch::X86_64;
-    let for_console = |cell: &&Cell| is_pc && matches!(cell.setup.firmware, Firmware::Ours(Way::Auto));
+    // The command line of an image of ukify must not have further options.
+    let for_console = |cell: &&Cell| {
+        let is_auto = matches!(cell.setup.firmware, Firmware::Ours(Way::Auto));
+        is_pc && is_auto && cell.kind != Some(Kind::Ukify)
+    };
     let consoles = cells.iter().filter(for_console).cloned().map(with_virtio_console);
     let consoles: Vec<Cell> = consoles.collect();
     let cells = cells.into_iter().chain(consoles);
     cells.map(boot(false)).chain(bad).collect()
+}
+
+/// A boot by systemd-stub under edk2 with a TPM, whose registers are compared with predictions.
+fn with_tpm(row: &'static ArchRow) -> Option<Cell> {
+    row.firmware.tpm?;
+    let edk2 = row.firmware.rivals.iter().find(|rival| rival.name == "edk2")?;
+    let cells = matrix::cells(row, &[Firmware::Rival(edk2)], TEST_MEMORY);
+    let mut cell = cells.into_iter().find(|cell| cell.kind == Some(Kind::Ukify))?;
+    cell.setup.has_tpm = true;
+    Some(cell)
 }
 
 /// The same without a serial port.
@@ -98,6 +123,7 @@ impl TestBoot {
         let way = match self.cell.setup.firmware {
             Firmware::Ours(Way::Efi) => " through EFI",
             Firmware::Ours(Way::Flash) => " from flash",
+            Firmware::Rival(_) if self.cell.setup.has_tpm => " with edk2 and a TPM",
             _ => "",
         };
         let console = if self.cell.setup.has_virtio_console {
@@ -120,7 +146,11 @@ impl TestBoot {
     /// Runs it; `Some` with the message if it fails.
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<Option<String>, Error> {
         // A reset goes through EFI.
-        let end = if self.is_efi() { End::Reboot } else { End::Poweroff };
+        let end = if self.is_efi() && self.cell.kind != Some(Kind::Ukify) {
+            End::Reboot
+        } else {
+            End::Poweroff
+        };
         let medium = |kind| Medium {
             end,
             has_bad_entry: self.has_bad_entry,
@@ -217,6 +247,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
         firmware: Firmware::find(row, args.firmware.as_deref().unwrap_or("ours"), args.start)?,
         memory: args.memory,
         has_virtio_console: false,
+        has_tpm: args.tpm,
         qemu: args.qemu.clone(),
     };
     let mut disks = Vec::new();
@@ -250,6 +281,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
     let kind = (args.image.is_none() && !is_direct).then_some(args.medium);
     Ok(Job {
         goal: goal(&setup, kind, args.end),
+        reports: reports(workspace, &setup, kind)?,
         setup,
         disks,
         medium,
@@ -326,8 +358,26 @@ fn cell_job(
             cell.kind,
             medium.map_or(End::Poweroff, |medium| medium.end),
         ),
+        reports: reports(workspace, &cell.setup, cell.kind)?,
         timeout,
     })
+}
+
+/// What init must report of a medium of this kind.
+fn reports(
+    workspace: &Workspace,
+    setup: &Setup,
+    kind: Option<Kind>,
+) -> Result<Vec<(&'static str, String)>, Error> {
+    if kind != Some(Kind::Ukify) {
+        return Ok(Vec::new());
+    }
+    let mut reports = ukify::reports(workspace, setup.row)?;
+    // Our firmware measures nothing.
+    if setup.has_tpm && matches!(setup.firmware, Firmware::Rival(_)) {
+        reports.extend(ukify::registers(workspace, setup.row)?);
+    }
+    Ok(reports)
 }
 
 /// Prints the timeline and what init reports; before it the whole console if that is wanted.

@@ -14,6 +14,9 @@
 //! kernels/x86_64/debian-11.bzImage
 //! firmware/ARCH/firmware                 the firmware of this repository
 //! firmware/ARCH/bls1.img                 a medium for it, a disk image
+//! ukis/ARCH/debian-13.efi                 a unified kernel image with the profiles "main" and "debug", made by Debian's ukify
+//! ukis/ARCH/one.addon.efi                an addon for it
+//! ukis/ARCH/NAME.cmdline, NAME.payload   command line of a profile or the addon; content of /payload.bin in an archive of them
 //! images/ARCH/NAME                       other boot images that Debian packages, as `arch.rs` lists them
 //! ```
 
@@ -64,6 +67,12 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
     let (firmware, medium) = firmware::for_vmboot(workspace, row, Kind::Bls1)?;
     fixtures.link("firmware", "firmware", &firmware)?;
     fixtures.link("firmware", "bls1.img", &medium)?;
+    if let Some(ukis) = firmware::ukify::ensure(workspace, row)? {
+        for path in [ukis.image, ukis.addon].iter().chain(&ukis.expectations) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            fixtures.link("ukis", &name, path)?;
+        }
+    }
     for (image, path) in kernel::ensure_images(workspace, row)? {
         fixtures.link(image.kind, image.name, &path)?;
     }
@@ -78,7 +87,7 @@ pub(crate) fn directory(workspace: &Workspace) -> PathBuf {
 /// The fixtures for tests in the lab. Those that only host tests read are left out, to save the lab's memory.
 pub(crate) fn for_lab(directory: &Path, row: &ArchRow) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
-    for kind in ["guests", "initrd", "kernels", "firmware"] {
+    for kind in ["guests", "initrd", "kernels", "firmware", "ukis"] {
         files.extend(kernel::walk(&directory.join(kind).join(row.name))?);
     }
     Ok(files)

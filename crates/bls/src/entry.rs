@@ -18,8 +18,8 @@ use crate::root_compatible::{RootCompatibleError, root_compatible};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Identification: the file name without boot counters, and `@` with the number for profiles of a unified kernel image from
-    /// 1 on. Not for people.
+    /// Identification: the file name without boot counters, and for profiles of a unified kernel image from 1 on `@` with `ID=` of the
+    /// profile, or with its number if it has none. Not for people.
     pub id: String,
     /// Type.
     pub kind: EntryKind,

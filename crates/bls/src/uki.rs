@@ -4,6 +4,7 @@
 //! [`Window`](crate::Window) gives access to their bytes.
 
 mod addon;
+mod boot;
 mod error;
 mod kind;
 mod sections;
@@ -15,8 +16,10 @@ use boot_core::{Arch, SizedSource, SourceRange};
 use fmt_pe::pe::{Machine, PeFile};
 
 pub use addon::Addon;
+pub use boot::{AddonMismatch, MAX_HWIDS_LEN, SelectTreeError, UkiBoot, UkiBootError, UkiSection};
 pub use error::UkiError;
 pub use kind::SectionKind;
+pub use sections::ProfileSection;
 
 use crate::os_release::{OsRelease, assignments};
 use crate::type1::ProfileSelector;
@@ -44,10 +47,10 @@ pub struct UkiProfile {
     pub title: Option<String>,
     /// `.linux`: kernel.
     pub linux: SourceRange,
-    /// `.ucode`: microcode archives, which come before the initrds.
-    pub ucode: Vec<SourceRange>,
-    /// `.initrd` sections in the order of the section table. The specification permits one.
-    pub initrd: Vec<SourceRange>,
+    /// `.ucode`: microcode archive, which comes before the initrd.
+    pub ucode: Option<SourceRange>,
+    /// `.initrd`
+    pub initrd: Option<SourceRange>,
     /// `.cmdline`, with spaces in place of control characters.
     pub cmdline: Option<String>,
     /// `.osrel`
@@ -109,6 +112,12 @@ impl<'a> Uki<'a> {
     #[must_use]
     pub fn profile_count(&self) -> u32 {
         self.sections.profile_count()
+    }
+
+    /// All sections of the kinds of [`SectionKind`], in the order of the section table.
+    #[must_use]
+    pub fn sections(&self) -> &[ProfileSection] {
+        self.sections.all()
     }
 
     /// Sections of a profile; of profile 0, or the base of an image without profiles, if none is selected.
@@ -186,8 +195,8 @@ impl<'a> Uki<'a> {
             id,
             title,
             linux: linux.ok_or(UkiError::NoKernel { profile: number })?,
-            ucode: all(SectionKind::Ucode),
-            initrd: all(SectionKind::Initrd),
+            ucode: one(SectionKind::Ucode),
+            initrd: one(SectionKind::Initrd),
             cmdline: text(SectionKind::Cmdline)?.as_deref().map(clean_cmdline),
             os_release: os_release
                 .map_err(|source| UkiError::Text {
@@ -218,11 +227,11 @@ fn arch(machine: Machine) -> Option<Arch> {
     }
 }
 
-/// Replaces control characters, such as a newline at the end, by spaces and removes white space at the ends.
+/// Replaces control characters of ASCII, such as a newline at the end, by spaces and removes spaces at the ends, as systemd-stub does.
 fn clean_cmdline(text: &str) -> String {
     let text: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if c.is_ascii_control() { ' ' } else { c })
         .collect();
     String::from(text.trim_matches(' '))
 }

@@ -14,7 +14,7 @@ use igvm_defs::{
     IGVM_VHS_SUPPORTED_PLATFORM, IgvmNativeVpContextX64, IgvmPageDataFlags, IgvmPageDataType,
     IgvmPlatformType,
 };
-use zerocopy::{FromBytes, FromZeros};
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::MeasureError;
 use crate::pages::{PageContent, Pages, for_each_page};
@@ -55,6 +55,12 @@ impl Platform {
     }
 }
 
+/// Largest number of CPUs: their numbers have 16 bits.
+const MAX_CPUS: usize = 1 << 16;
+
+/// A save area is in one page.
+const _: () = assert!(size_of::<SevVmsa>() <= 4096);
+
 /// Why a plan cannot be exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,8 +75,11 @@ pub enum ExportError {
     #[error("the plan writes more than {MAX_PAGES} pages, the limit for a file")]
     TooManyPages,
     /// More CPUs than the format numbers.
-    #[error("there are more than 65,536 CPUs")]
-    TooManyCpus,
+    #[error("there are {found} CPUs; a file has at most {MAX_CPUS}")]
+    TooManyCpus {
+        /// Number of CPUs.
+        found: usize,
+    },
     /// The registers of a CPU without isolation cannot be expressed.
     #[error("the {0} cannot be expressed: the format has one data segment, and segments below 4 GiB")]
     Segments(&'static str),
@@ -172,11 +181,12 @@ fn add_snp_cpus(
     launch: &PlanLaunch,
     directives: &mut Vec<IgvmDirectiveHeader>,
 ) -> Result<(), ExportError> {
-    for (index, vmsa) in launch.save_areas(plan)?.enumerate() {
-        let vp_index = u16::try_from(index).or(Err(ExportError::TooManyCpus))?;
-        // The structure is shorter than the page; the rest is zero.
-        let found = SevVmsa::read_from_prefix(vmsa.as_bytes());
-        let (vmsa, _) = found.or(Err(ExportError::TooManyCpus))?;
+    let vcpus = usize::try_from(launch.vcpus).unwrap_or(usize::MAX);
+    for (vp_index, area) in numbers(vcpus)?.zip(launch.save_areas(plan)?) {
+        // The structure is the start of the page; the rest is zero.
+        let mut vmsa = SevVmsa::new_zeroed();
+        let (to, from) = (vmsa.as_mut_bytes(), area.as_bytes());
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         directives.push(IgvmDirectiveHeader::SnpVpContext {
             gpa: VMSA_GPA,
             compatibility_mask: MASK,
@@ -188,15 +198,23 @@ fn add_snp_cpus(
 }
 
 fn add_native_cpus(plan: &BootPlan, directives: &mut Vec<IgvmDirectiveHeader>) -> Result<(), ExportError> {
-    for (index, cpu) in plan.cpus().iter().enumerate() {
+    for (vp_index, cpu) in numbers(plan.cpus().len())?.zip(plan.cpus()) {
         let state = cpu.x86_64().map_err(|error| ExportError::Arch(error.found))?;
         directives.push(IgvmDirectiveHeader::X64NativeVpContext {
             compatibility_mask: MASK,
-            vp_index: u16::try_from(index).or(Err(ExportError::TooManyCpus))?,
+            vp_index,
             context: Box::new(native_context(state)?),
         });
     }
     Ok(())
+}
+
+/// The numbers of CPUs.
+fn numbers(cpus: usize) -> Result<impl Iterator<Item = u16>, ExportError> {
+    if cpus > MAX_CPUS {
+        return Err(ExportError::TooManyCpus { found: cpus });
+    }
+    Ok(0..=u16::MAX)
 }
 
 fn native_context(state: &State) -> Result<IgvmNativeVpContextX64, ExportError> {

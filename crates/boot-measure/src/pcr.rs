@@ -4,13 +4,17 @@
 //! the functions here compute the whole value of a register that nothing else extends.
 
 mod addon;
+mod archive;
 mod boot;
 mod stub;
+mod stub_boot;
 mod uki;
 
 pub use addon::{Addon, AddonError, text};
+pub use archive::{ArchiveError, ArchiveKind, StubArchive};
 pub use boot::{LinuxStub, boot_manager};
 pub use stub::Stub;
+pub use stub_boot::{StubBoot, StubRegisters, is_systemd_boot};
 pub use uki::{BOOT_PHASES, MEASURED_SECTIONS, UkiSections, UkiSectionsError};
 
 use boot_core::ReadError;

@@ -194,3 +194,17 @@ fn what_the_format_lacks_is_an_error() {
         "the table at 0x300000..0x301000 has pages of the kind own, which this launch does not have",
     );
 }
+
+#[test]
+fn more_cpus_than_a_file_numbers_are_refused() {
+    let boot = boot(Arch::X86_64, vec![x86_state().into()], &[]);
+    let error = export(&boot.plan, &boot.sources(), &snp(65_537)).unwrap_err();
+    assert!(
+        matches!(error, ExportError::TooManyCpus { found: 65_537 }),
+        "{error}"
+    );
+    assert_eq!(
+        error.to_string(),
+        "there are 65537 CPUs; a file has at most 65536"
+    );
+}

@@ -1,7 +1,7 @@
 //! Which sections of an image are measured, what configures it, and images that cannot be measured.
 
 use boot_core::{ByteSource, SizedSource};
-use boot_measure::pcr::{LinuxStub, Pcr, Stub, UkiSections, UkiSectionsError};
+use boot_measure::pcr::{ArchiveKind, LinuxStub, Pcr, Stub, StubArchive, UkiSections, UkiSectionsError};
 use boot_measure::{AuthenticodeError, Content, HashAlgorithm, authenticode_digest};
 use fmt_pe::pe::PeFile;
 use fmt_test::pe::{AMD64, Pe, SECTION_HEADER_LEN, SECTION_TABLE};
@@ -105,13 +105,8 @@ fn a_profile_replaces_sections_of_the_base() {
 
     let addon = Pe::new(AMD64).section(".cmdline", "quiet").build();
     check_error(&addon, 0, None, &UkiSectionsError::NoKernel);
-    let error = UkiSections::new()
-        .set(".pcrsig", Content::bytes(b"x"))
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "sections of this name are not measured: .pcrsig"
-    );
+    let error = UkiSections::new().set(".text", Content::bytes(b"x")).unwrap_err();
+    assert_eq!(error.to_string(), "sections of this name are not measured: .text");
 }
 
 #[test]
@@ -137,22 +132,45 @@ fn utf16(text: &str) -> Vec<u8> {
 
 #[test]
 fn configuration_is_measured_in_the_order_of_the_stub() {
-    let [tree, credentials, ucode, ucode_2, initrd] =
-        [b"tree", b"cred", b"uco1", b"uco2", b"init"].map(|bytes| [Content::bytes(bytes)]);
+    let [tree, ucode, ucode_2, initrd] =
+        [b"tree", b"uco1", b"uco2", b"init"].map(|bytes| [Content::bytes(bytes)]);
+    let archive = |kind| {
+        StubArchive::of_files(kind, &[("a", b"content")])
+            .unwrap()
+            .unwrap()
+    };
+    let archives = [
+        ArchiveKind::Credentials,
+        ArchiveKind::SystemExtensions,
+        ArchiveKind::ConfigurationExtensions,
+        ArchiveKind::Profile,
+    ];
+    let archives = archives.map(archive);
     let mut stub = Stub::new()
         .with_cmdline("quiet")
         .with_addon_cmdlines(&["a \n", "\0", "b\tc"]);
     stub.profile = 12;
     stub.smbios_cmdline = Some(" d ");
     stub.addon_device_trees = &tree;
-    stub.archives = &credentials;
+    stub.archives = &archives;
+    stub.boot_loader_options = Some("@12");
     let both = [ucode[0], ucode_2[0]];
     stub.addon_ucode = &both;
     stub.addon_initrds = &initrd;
-    let texts = ["12", "quiet", "a  b c", "d"].map(utf16);
+    let texts = ["@12", "12", "quiet", "a  b c", "d"].map(utf16);
     let mut events: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-    events.extend([&b"tree"[..], b"cred", b"uco2", b"uco1", b"init"]);
+    let [credentials, sysext, confext, profile] = archives.each_ref().map(|archive| &*archive.bytes);
+    events.extend([b"tree", credentials, confext, b"uco2", b"uco1", b"init"]);
     assert_eq!(stub.pcr12(BANK).unwrap(), chain(&events));
+    assert_eq!(stub.pcr13(BANK).unwrap(), chain(&[sysext]));
+    let mut sections = UkiSections::new();
+    sections.set(".initrd", Content::bytes(b"base")).unwrap();
+    sections.set(".ucode", Content::bytes(b"uco0")).unwrap();
+    let parts = stub.initrds(&sections);
+    let found = LinuxStub::new().with_initrds(&parts).pcr9(BANK).unwrap();
+    let archives = [credentials, sysext, confext, profile];
+    let expected = [&b"uco2uco1uco0base"[..], &archives.concat(), b"init"].concat();
+    assert_eq!(found, chain(&[&expected]));
     assert_eq!(stub.kernel_cmdline("from the image"), "quiet a  b c d");
     let without = Stub::new().with_addon_cmdlines(&["a"]);
     assert_eq!(without.kernel_cmdline(" from the image\n"), "from the image a");

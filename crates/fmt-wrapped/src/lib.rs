@@ -18,6 +18,7 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+mod fit;
 mod open;
 mod uimage;
 mod unpack;
@@ -25,11 +26,12 @@ mod wrapper;
 mod wrappers;
 
 pub use error::{OpenError, OpenProblem, UnpackError};
+pub use fit::{FitError, FitTreeError};
 pub use open::{Layer, Limits, open};
 pub use uimage::{UImageError, UImageHeader};
 pub use unpack::unpack;
 pub use wrapper::{Wrapper, find};
 pub use wrappers::{
-    BZIMAGE, BzImageWrapper, COMPRESSED, CompressedWrapper, UIMAGE, UImageWrapper, WRAPPERS, ZBOOT,
-    ZbootWrapper,
+    BZIMAGE, BzImageWrapper, COMPRESSED, CompressedWrapper, FIT, FitWrapper, UIMAGE, UImageWrapper, WRAPPERS,
+    ZBOOT, ZbootWrapper,
 };

@@ -6,11 +6,12 @@ use boot_core::{
 use fmt_bzimage::BzImage;
 use fmt_pe::ZbootImage;
 
+use crate::fit;
 use crate::uimage;
 use crate::wrapper::Wrapper;
 
 /// All wrappers of this crate, for the list of [`open`](crate::open()).
-pub const WRAPPERS: [&dyn Wrapper; 4] = [&BZIMAGE, &ZBOOT, &UIMAGE, &COMPRESSED];
+pub const WRAPPERS: [&dyn Wrapper; 5] = [&BZIMAGE, &ZBOOT, &UIMAGE, &FIT, &COMPRESSED];
 
 /// The Linux x86 bzImage.
 pub const BZIMAGE: BzImageWrapper = BzImageWrapper;
@@ -20,6 +21,9 @@ pub const ZBOOT: ZbootWrapper = ZbootWrapper;
 
 /// The legacy image of U-Boot.
 pub const UIMAGE: UImageWrapper = UImageWrapper;
+
+/// The flat image tree of U-Boot.
+pub const FIT: FitWrapper = FitWrapper;
 
 /// A compressed file.
 pub const COMPRESSED: CompressedWrapper = CompressedWrapper;
@@ -39,6 +43,11 @@ pub struct ZbootWrapper;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UImageWrapper;
 
+/// Wrapper of the flat image tree of U-Boot (FIT): the kernel of its default configuration. Device trees without images are not wrapped.
+/// CRC-32 and SHA-256 values of the kernel are checked; signatures are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FitWrapper;
+
 /// Wrapper of compressed files, recognised by the magic number of a codec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompressedWrapper;
@@ -56,6 +65,11 @@ impl ZbootWrapper {
 impl UImageWrapper {
     /// Name of the wrapper: `uimage`.
     pub const NAME: &'static str = "uimage";
+}
+
+impl FitWrapper {
+    /// Name of the wrapper: `fit`.
+    pub const NAME: &'static str = "fit";
 }
 
 impl CompressedWrapper {
@@ -99,6 +113,16 @@ impl Wrapper for UImageWrapper {
 
     fn payload(&self, source: &dyn ByteSource) -> Result<Option<Payload>, FormatError> {
         uimage::payload(source).map_err(|error| FormatError::new(Self::NAME, error.kind(), error))
+    }
+}
+
+impl Wrapper for FitWrapper {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn payload(&self, source: &dyn ByteSource) -> Result<Option<Payload>, FormatError> {
+        fit::payload(source).map_err(|error| FormatError::new(Self::NAME, error.kind(), error))
     }
 }
 

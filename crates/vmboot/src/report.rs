@@ -14,6 +14,7 @@ mod measure;
 mod multiboot;
 mod picture;
 mod plan;
+mod section;
 
 pub use doctor::{CheckReport, CheckStatus, CheckTopic, DoctorReport, GuestReport, GuestSupport};
 pub use dump::{DumpReport, PieceReport};
@@ -29,3 +30,4 @@ pub use multiboot::{
 };
 pub use picture::MemoryPicture;
 pub use plan::{CpuReport, LoadReport, MemoryReport, PlanReport};
+pub use section::SectionReport;

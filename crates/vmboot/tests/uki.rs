@@ -110,6 +110,78 @@ fn sections_of_the_profile_are_booted() {
     );
 }
 
+/// `extract` writes all sections, and `inspect` lists them.
+#[test]
+fn sections_are_extracted() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = pe_with(&[
+        (b".linux", &bzimage()),
+        (b".dtbauto", b"tree 0"),
+        (b".dtbauto", b"tree 1"),
+        (b".profile", b"ID=a"),
+        (b".linux", b"another kernel"),
+    ]);
+    write(dir.path(), "uki.efi", &image);
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_vmboot"))
+            .args(args)
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+            error,
+        )
+    };
+    let inspect = |args: &[&str]| run(&[&["inspect"], args].concat());
+    // The kernel of profile 0 is none.
+    let (is_opened, _, error) = inspect(&["uki.efi"]);
+    assert!(!is_opened && error.contains("uki.efi"), "{error}");
+
+    let image = pe_with(&[
+        (b".linux", &bzimage()),
+        (b".dtbauto", b"tree 0"),
+        (b".dtbauto", b"tree 1"),
+        (b".profile", b"ID=a"),
+        (b".profile", b"ID=b"),
+        (b".linux", b"another kernel"),
+    ]);
+    write(dir.path(), "uki.efi", &image);
+    let (is_opened, text, error) = run(&["extract", "uki.efi", "out"]);
+    assert!(is_opened, "{error}");
+    assert!(text.contains("\nbase-dtbauto-1: .dtbauto: 6 B at 0x"), "{text}");
+    let read = |name: &str| fs::read(dir.path().join("out").join(name)).unwrap();
+    assert!(read("1-bzimage") == bzimage());
+    assert_eq!(read("base-dtbauto-0"), b"tree 0");
+    assert_eq!(read("base-dtbauto-1"), b"tree 1");
+    assert_eq!(read("profile-0-profile"), b"ID=a");
+    assert_eq!(read("profile-1-profile"), b"ID=b");
+    assert_eq!(read("profile-1-linux"), b"another kernel");
+    let (_, text, _) = inspect(&["uki.efi"]);
+    assert!(
+        text.contains("\nsection      .linux of profile 1: 14 B at 0x"),
+        "{text}"
+    );
+    let (_, json, _) = inspect(&["--json", "uki.efi"]);
+    let report: vmboot::report::InspectReport = serde_json::from_str(&json).unwrap();
+    let files: Vec<_> = report
+        .sections
+        .iter()
+        .map(|section| section.file.as_str())
+        .collect();
+    let expected = [
+        "base-linux",
+        "base-dtbauto-0",
+        "base-dtbauto-1",
+        "profile-0-profile",
+        "profile-1-profile",
+        "profile-1-linux",
+    ];
+    assert_eq!(files, expected);
+}
+
 #[test]
 fn addons_for_other_kernels_are_refused() {
     let dir = files();

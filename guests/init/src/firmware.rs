@@ -33,6 +33,8 @@ pub(crate) struct FirmwareReport {
     variable: io::Result<()>,
     /// Name and seconds since 1970 of each real-time clock.
     clocks: Vec<(String, String)>,
+    /// Numbers and values of registers of the TPM, in the bank SHA-256.
+    pcrs: Vec<(u8, String)>,
     smbios: Option<u64>,
     acpi: bool,
     device_tree: bool,
@@ -58,6 +60,7 @@ impl FirmwareReport {
             variables,
             variable,
             clocks: clocks(Path::new("/sys/class/rtc")),
+            pcrs: pcrs(Path::new("/sys/class/tpm/tpm0/pcr-sha256")),
             smbios: fs::metadata("/sys/firmware/dmi/tables/DMI")
                 .map(|file| file.len())
                 .ok(),
@@ -87,6 +90,9 @@ impl fmt::Display for FirmwareReport {
         for (name, seconds) in &self.clocks {
             writeln!(f, "clock: {seconds} {name}")?;
         }
+        for (number, value) in &self.pcrs {
+            writeln!(f, "pcr {number}: {value}")?;
+        }
         match self.smbios {
             Some(length) => writeln!(f, "smbios: {length} bytes")?,
             None => writeln!(f, "smbios: none")?,
@@ -95,6 +101,15 @@ impl fmt::Display for FirmwareReport {
         writeln!(f, "acpi: {}", word(self.acpi))?;
         writeln!(f, "device tree: {}", word(self.device_tree))
     }
+}
+
+/// The registers that boot loaders and the kernel extend (Linux `ABI/stable/sysfs-class-tpm`, `pcr-HASH`), in lower case; none without a TPM.
+fn pcrs(directory: &Path) -> Vec<(u8, String)> {
+    let value = |number: u8| {
+        let value = fs::read_to_string(directory.join(number.to_string())).ok()?;
+        Some((number, value.trim().to_lowercase()))
+    };
+    [4, 9, 11, 12, 13].into_iter().filter_map(value).collect()
 }
 
 /// Keeps all messages of the kernel but emergencies from the console, where they would split lines of the report (Linux
@@ -151,6 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn registers_of_a_tpm_are_in_lower_case() {
+        let directory = new_directory("pcrs");
+        for (number, value) in [("4", "0AFF\n"), ("5", "00\n"), ("12", "01\n")] {
+            fs::write(directory.join(number), value).unwrap();
+        }
+        assert_eq!(pcrs(&directory), [(4, "0aff".to_owned()), (12, "01".to_owned())]);
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(pcrs(&directory).is_empty());
+    }
+
+    #[test]
     fn clocks_have_a_name_and_a_time() {
         let directory = new_directory("clocks");
         for (clock, name, time) in [
@@ -178,6 +204,7 @@ mod tests {
             variables: Ok(12),
             variable: Err(io::Error::from_raw_os_error(30)),
             clocks: vec![("rtc_cmos".to_owned(), "1795807600".to_owned())],
+            pcrs: vec![(4, "0a".to_owned())],
             smbios: Some(300),
             acpi: true,
             device_tree: false,
@@ -185,11 +212,12 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "efi: 64 bits\nefi variables: 12\nefi variable: Read-only file system (os error 30)\n\
-             clock: 1795807600 rtc_cmos\nsmbios: 300 bytes\nacpi: present\ndevice tree: none\n"
+             clock: 1795807600 rtc_cmos\npcr 4: 0a\nsmbios: 300 bytes\nacpi: present\ndevice tree: none\n"
         );
         let report = FirmwareReport {
             efi: None,
             clocks: Vec::new(),
+            pcrs: Vec::new(),
             smbios: None,
             ..report
         };

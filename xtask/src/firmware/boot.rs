@@ -177,7 +177,7 @@ fn judge(
         return Err(Failure::Report {
             name: "system",
             found: system.unwrap_or_default(),
-            expected: "running",
+            expected: "running".to_owned(),
         });
     }
     let efi = timeline.reported("efi").unwrap_or_else(|| "nothing".to_owned());
@@ -186,7 +186,7 @@ fn judge(
         return Err(Failure::Report {
             name: "efi",
             found: efi,
-            expected: if is_efi { "none" } else { "its number of bits" },
+            expected: if is_efi { "none" } else { "its number of bits" }.to_owned(),
         });
     }
     let variable = timeline.reported("efi variable");
@@ -194,7 +194,7 @@ fn judge(
         return Err(Failure::Report {
             name: "efi variable",
             found: variable.unwrap_or_default(),
-            expected: "created, read back, deleted",
+            expected: "created, read back, deleted".to_owned(),
         });
     }
     let mut has_clock = false;
@@ -217,7 +217,7 @@ fn judge(
         return Err(Failure::Report {
             name: "clock",
             found: "none".to_owned(),
-            expected: "seconds and a name",
+            expected: "seconds and a name".to_owned(),
         });
     }
     let expected = match goal.end {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::failure::Failure;
+use super::ukify::error::UkifyError;
 
 /// Error of `cargo xtask firmware`.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,15 @@ pub(crate) enum FirmwareError {
         difference: String,
         trace: PathBuf,
     },
+    /// The emulated TPM does not open its socket.
+    #[error("swtpm did not open {} in time", socket.display())]
+    NoTpmSocket { socket: PathBuf },
+    /// A TPM cannot be used on the architecture.
+    #[error("the kernel for {arch} has no driver for a TPM built in; select x86_64 with --arch")]
+    NoTpm { arch: &'static str },
+    /// The files that ukify made cannot be read back.
+    #[error(transparent)]
+    Ukify(#[from] UkifyError),
     /// A boot failed.
     #[error("{boot}: {failure} (the console is in {})", log.display())]
     Boot {

@@ -26,7 +26,7 @@ pub(crate) enum Failure {
     Report {
         name: &'static str,
         found: String,
-        expected: &'static str,
+        expected: String,
     },
     #[error("the clock {name} of the guest differs by {difference} s")]
     Clock { name: String, difference: u64 },

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::boot::{self, Boot, Goal};
 use super::error::FirmwareError;
+use super::failure::Failure;
 use super::machine::{Disk, Firmware, Setup, Way};
 use super::medium::kind::Kind;
 use super::medium::spec::End;
 use super::timeline::Milestone;
+use super::tpm::Tpm;
 use crate::error::{Error, WithPath as _};
 use crate::workspace::Workspace;
 
@@ -21,6 +23,8 @@ pub(super) struct Job {
     /// What is on the boot disk, for messages.
     pub(super) medium: String,
     pub(super) goal: Goal,
+    /// Names and values that init must report.
+    pub(super) reports: Vec<(&'static str, String)>,
     pub(super) timeout: Duration,
 }
 
@@ -49,7 +53,12 @@ pub(super) fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
         sets_variables,
         has_clock,
         is_system: kind.is_some_and(Kind::is_system),
-        end,
+        // The command line of this image is not that of other media.
+        end: if kind == Some(Kind::Ukify) {
+            End::Poweroff
+        } else {
+            end
+        },
     }
 }
 
@@ -68,8 +77,34 @@ impl Job {
         let mut command = self
             .setup
             .command(workspace, &self.disks, end, directory.path())?;
+        let tpm = if self.setup.has_tpm {
+            let row = self.setup.row;
+            let device = row.firmware.tpm.ok_or(FirmwareError::NoTpm { arch: row.name })?;
+            let tpm = Tpm::start(workspace, directory.path())?;
+            command.args(tpm.options(device));
+            Some(tpm)
+        } else {
+            None
+        };
         let log = self.log(workspace)?;
-        boot::run(&mut command, self.goal, self.timeout, directory.path(), log)
+        let mut boot = boot::run(&mut command, self.goal, self.timeout, directory.path(), log)?;
+        if boot.failure.is_none() {
+            boot.failure = self.wrong_report(&boot);
+        }
+        drop(tpm);
+        Ok(boot)
+    }
+
+    /// The first value that init does not report.
+    fn wrong_report(&self, boot: &Boot) -> Option<Failure> {
+        self.reports.iter().find_map(|(name, expected)| {
+            let found = boot.timeline.reported(name).unwrap_or_default();
+            (found != *expected).then(|| Failure::Report {
+                name,
+                found,
+                expected: expected.clone(),
+            })
+        })
     }
 
     /// The file for the console.

@@ -78,6 +78,8 @@ pub(super) struct Setup {
     pub(super) memory: u32,
     /// True if the console is a virtio device, and there is no serial port.
     pub(super) has_virtio_console: bool,
+    /// True if the machine has a TPM, which registers measurements of firmware and boot loaders.
+    pub(super) has_tpm: bool,
     /// Further options of QEMU.
     pub(super) qemu: Vec<String>,
 }

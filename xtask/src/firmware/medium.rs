@@ -9,7 +9,7 @@ pub(crate) mod entry;
 pub(crate) mod error;
 mod ext4;
 mod fat;
-mod initrd;
+pub(super) mod initrd;
 pub(crate) mod kind;
 pub(crate) mod partitions;
 pub(crate) mod spec;

@@ -12,6 +12,7 @@ use super::platform::Bus;
 
 /// Options of `firmware`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub(crate) struct FirmwareArgs {
     /// What is on the medium.
     #[arg(long, value_enum, default_value_t = Kind::Uki)]
@@ -56,6 +57,9 @@ pub(crate) struct FirmwareArgs {
     /// Fail after this many seconds; with a system of Debian after five times as many.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(super) timeout: u64,
+    /// Give the machine a TPM, emulated by swtpm; init reports its registers (x86_64 only). Those of the medium `ukify` are compared with predictions.
+    #[arg(long, conflicts_with = "all")]
+    pub(super) tpm: bool,
     /// Print the console of the machine.
     #[arg(long)]
     pub(super) console: bool,

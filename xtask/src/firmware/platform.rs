@@ -16,6 +16,8 @@ pub(crate) struct Platform {
     /// Kernel parameters that make a reboot use the EFI runtime service.
     pub(super) efi_reboot: &'static str,
     pub(super) stub: DebianFile,
+    /// The stub of addons and of profiles.
+    pub(super) addon_stub: DebianFile,
     pub(super) systemd_boot: DebianFile,
     pub(super) grub: DebianFile,
     /// `None` if Debian has no shim for the architecture.
@@ -29,6 +31,8 @@ pub(crate) struct Platform {
     pub(super) is_without_efi: bool,
     /// Rust target of `guests/efitrace`; `None` if it does not exist for the architecture.
     pub(crate) tracer: Option<&'static str>,
+    /// QEMU's interface of a TPM that Debian's kernel has a driver for without modules.
+    pub(super) tpm: Option<&'static str>,
     /// The machines; the first is the default.
     pub(super) machines: &'static [Machine],
     pub(super) rivals: &'static [Rival],
@@ -157,7 +161,7 @@ pub(crate) struct DebianFile {
 }
 
 impl DebianFile {
-    const fn new(package: &'static str, path: &'static str) -> Self {
+    pub(super) const fn new(package: &'static str, path: &'static str) -> Self {
         Self { package, path }
     }
 }

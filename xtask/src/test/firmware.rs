@@ -24,9 +24,11 @@ pub(super) fn run(
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
-        let outcome = match boot.run(workspace)? {
-            None => Outcome::Passed,
-            Some(message) => Outcome::Failed(message),
+        let outcome = match boot.run(workspace) {
+            Ok(None) => Outcome::Passed,
+            Ok(Some(message)) => Outcome::Failed(message),
+            Err(error @ Error::MayNotInstall { .. }) => Outcome::Skipped(error.to_string()),
+            Err(error) => return Err(error),
         };
         let case = Case {
             suite: "firmware".to_owned(),

@@ -224,9 +224,12 @@ const FAMILIES: &[Family] = &[
     family(
         &["xtask"],
         &[
+            "crates/bls",
             "crates/boot-core",
+            "crates/boot-measure",
             "crates/boot-sandbox",
             "crates/fmt-elf",
+            "crates/fmt-pe",
             "crates/proto-sandbox",
             "guests/contract",
             "xtask/lab-init",
@@ -238,7 +241,6 @@ const FAMILIES: &[Family] = &[
 
 /// Dev-dependencies in addition to the table, and the reason of each.
 const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("xtask", "crates/bls", "the tests read media back"),
     ("xtask", "crates/disk", "the tests read media back"),
     ("xtask", "crates/fs-ext4", "the tests read media back"),
     ("xtask", "crates/fs-fat", "the tests read media back"),

@@ -3,13 +3,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use boot_core::{SizedSource, SourceRange};
+use boot_core::SizedSource;
 use disk::FileSystem;
 
 use super::{Found, Scanner, WarningKind, join, sections_cost};
-use crate::entry::{Entry, Resource};
 use crate::path::FilePath;
-use crate::uki::{Addon, SectionKind, UkiProfile};
+use crate::uki::{Addon, UkiBoot};
 
 /// Addon and its file.
 pub(super) struct FoundAddon {
@@ -20,31 +19,10 @@ pub(super) struct FoundAddon {
 impl FoundAddon {
     /// What the addon counts in the limit of text.
     fn cost(&self) -> usize {
-        let Addon {
-            ucode,
-            initrd,
-            dtbauto,
-            ..
-        } = &self.addon;
-        let lists = [ucode, initrd, dtbauto];
-        let lists = lists.iter().map(|list| sections_cost(&self.path, list.len()));
+        // Device trees for models; device tree, microcode and initrd.
+        let sections = self.addon.dtbauto.len().saturating_add(3);
         let text = self.addon.cmdline.as_ref().map_or(0, String::len);
-        lists.fold(
-            text.saturating_add(sections_cost(&self.path, 1)),
-            usize::saturating_add,
-        )
-    }
-
-    fn resources<'a>(
-        &'a self,
-        kind: SectionKind,
-        ranges: &'a [SourceRange],
-    ) -> impl DoubleEndedIterator<Item = Resource> + 'a {
-        ranges.iter().map(move |range| Resource::Section {
-            file: self.path.clone(),
-            section: kind.name(),
-            range: *range,
-        })
+        text.saturating_add(sections_cost(&self.path, sections))
     }
 }
 
@@ -84,48 +62,22 @@ impl Scanner<'_> {
         Ok(Some(found))
     }
 
-    /// Adds the contents of addons to an entry.
+    /// Adds addons to a boot, those that are for its kernel.
     pub(super) fn apply_addons<'a>(
         &mut self,
-        entry: &mut Entry,
-        profile: &UkiProfile,
+        boot: &mut UkiBoot<FilePath>,
         addons: impl Iterator<Item = &'a FoundAddon>,
     ) {
-        let mut microcode = Vec::new();
         for found in addons {
-            let addon = &found.addon;
-            if !addon.fits(profile.uname.as_deref()) {
-                let kind = WarningKind::OtherKernel {
-                    addon: addon.uname.clone().unwrap_or_default(),
-                    image: profile.uname.clone().unwrap_or_default(),
-                };
-                self.warn(found.path.as_str(), kind);
-                continue;
-            }
+            let path = &found.path;
+            // The rest would exceed the limit, too.
             if let Err(error) = self.budget.take_text(found.cost()) {
-                self.warn(found.path.as_str(), error);
+                self.warn(path.as_str(), error);
                 break;
             }
-            if let Some(cmdline) = addon.cmdline.as_deref().filter(|text| !text.is_empty()) {
-                if !entry.options.is_empty() {
-                    entry.options.push(' ');
-                }
-                entry.options.push_str(cmdline);
+            if let Err(error) = boot.add(path, &found.addon) {
+                self.warn(path.as_str(), error);
             }
-            microcode.extend(found.resources(SectionKind::Ucode, &addon.ucode));
-            entry
-                .initrds
-                .extend(found.resources(SectionKind::Initrd, &addon.initrd));
-            if let Some(dtb) = &addon.dtb {
-                let dtb = core::slice::from_ref(dtb);
-                entry.overlays.extend(found.resources(SectionKind::Dtb, dtb));
-            }
-            let candidates = found.resources(SectionKind::Dtbauto, &addon.dtbauto);
-            entry.device_tree_candidates.extend(candidates);
         }
-        // Microcode of addons comes before all other archives, in reverse order.
-        microcode.reverse();
-        microcode.append(&mut entry.initrds);
-        entry.initrds = microcode;
     }
 }

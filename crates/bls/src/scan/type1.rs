@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 
 use boot_core::SizedSource;
 use disk::FileSystem;
@@ -12,7 +13,7 @@ use crate::name::EntryName;
 use crate::note::cut;
 use crate::path::FilePath;
 use crate::type1::Type1;
-use crate::uki::{SectionKind, Uki, UkiProfile};
+use crate::uki::{Uki, UkiBoot, UkiProfile, UkiSection};
 
 const DIRECTORY: &str = "/loader/entries";
 const MARKER: &str = "/loader/entries.srel";
@@ -92,7 +93,7 @@ impl Scanner<'_> {
                 self.warn(entry.path.as_str(), WarningKind::UnverifiedOptions);
                 entry.options.clear();
             }
-            entry.apply_uki(uki, &profile);
+            entry.apply_uki(UkiBoot::new(uki.clone(), Some(self.config.arch), profile));
         }
         Ok(Some(entry))
     }
@@ -155,41 +156,41 @@ pub(super) fn profile_cost(path: &FilePath, profile: &UkiProfile) -> usize {
         os_release.sort_key(),
     ];
     let lens = texts.into_iter().flatten().map(str::len);
-    let lists = [&profile.ucode, &profile.initrd, &profile.dtbauto];
-    let lists = lists.iter().map(|list| sections_cost(path, list.len()));
+    // Trees for models; microcode and initrd.
+    let lists = [profile.dtbauto.len(), 2].map(|count| sections_cost(path, count));
     lens.chain(lists)
         .fold(sections_cost(path, 1), usize::saturating_add)
 }
 
 impl Entry {
-    /// Takes kernel, initrds and device trees from a profile of a unified kernel image. Initrds of the entry follow those of the
-    /// image; options and a device tree of the entry replace those of the image.
-    pub(super) fn apply_uki(&mut self, file: &FilePath, profile: &UkiProfile) {
-        let section = |kind: SectionKind, range| Resource::Section {
-            file: file.clone(),
-            section: kind.name(),
-            range,
-        };
-        let sections = |kind, ranges: &[boot_core::SourceRange]| {
-            let ranges = ranges.iter();
-            ranges.map(|range| section(kind, *range)).collect::<Vec<_>>()
-        };
-        self.profile = profile.number;
-        self.kernel = Some(section(SectionKind::Linux, profile.linux));
+    /// Takes kernel, initrds and device trees from a unified kernel image. Initrds of the entry follow those of the image; options and a device
+    /// tree of the entry replace those of the image.
+    pub(super) fn apply_uki(&mut self, boot: UkiBoot<FilePath>) {
+        let all = |sections: Vec<UkiSection<FilePath>>| sections.into_iter().map(Resource::from);
+        self.profile = boot.profile.number;
+        let own = Some(self.options.as_str()).filter(|options| !options.is_empty());
+        self.options = boot.cmdline(own);
         if self.efi.is_none() {
-            self.efi = Some(file.clone());
+            self.efi = Some(boot.kernel.file.clone());
         }
-        let mut initrds = sections(SectionKind::Ucode, &profile.ucode);
-        initrds.append(&mut sections(SectionKind::Initrd, &profile.initrd));
-        initrds.append(&mut self.initrds);
-        self.initrds = initrds;
-        if self.options.is_empty() {
-            self.options = profile.cmdline.clone().unwrap_or_default();
-        }
+        self.kernel = Some(boot.kernel.into());
+        let initrds = mem::take(&mut self.initrds);
+        self.initrds = all(boot.initrds).chain(initrds).collect();
         if self.device_tree.is_none() {
-            self.device_tree = profile.dtb.map(|range| section(SectionKind::Dtb, range));
-            self.device_tree_candidates = sections(SectionKind::Dtbauto, &profile.dtbauto);
-            self.hwids = profile.hwids.map(|range| section(SectionKind::Hwids, range));
+            self.device_tree = boot.device_tree.map(Resource::from);
+            self.device_tree_candidates = all(boot.device_tree_candidates).collect();
+            self.hwids = boot.hwids.map(Resource::from);
+        }
+        self.overlays.extend(all(boot.overlays));
+    }
+}
+
+impl From<UkiSection<FilePath>> for Resource {
+    fn from(section: UkiSection<FilePath>) -> Self {
+        Self::Section {
+            file: section.file,
+            section: section.kind.name(),
+            range: section.range,
         }
     }
 }

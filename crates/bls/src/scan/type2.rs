@@ -14,7 +14,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::name::EntryName;
 use crate::path::FilePath;
 use crate::type1::ProfileSelector;
-use crate::uki::{Uki, UkiProfile};
+use crate::uki::{Uki, UkiBoot};
 
 const DIRECTORY: &str = "/EFI/Linux";
 
@@ -58,9 +58,9 @@ impl Scanner<'_> {
                 Ok(profile)
             }) {
                 Ok(profile) => {
-                    let mut entry = entry(self.volume, &path, &name, &profile);
-                    self.apply_addons(&mut entry, &profile, global.iter().chain(&own));
-                    if !self.add(entry) {
+                    let mut boot = UkiBoot::new(path.clone(), uki.arch(), profile);
+                    self.apply_addons(&mut boot, global.iter().chain(&own));
+                    if !self.add(entry(self.volume, &path, &name, boot)) {
                         return Ok(false);
                     }
                 }
@@ -88,17 +88,19 @@ impl Scanner<'_> {
 }
 
 /// Entry of a profile.
-fn entry(volume: usize, path: &FilePath, name: &EntryName, profile: &UkiProfile) -> Entry {
+fn entry(volume: usize, path: &FilePath, name: &EntryName, boot: UkiBoot<FilePath>) -> Entry {
+    let profile = &boot.profile;
     let os_release = &profile.os_release;
     let mut id = String::from(name.id());
     let mut title = String::from(os_release.title().unwrap_or(name.id()));
-    if let Some(number) = profile.number.filter(|number| *number > 0) {
-        id = format!("{id}@{number}");
+    // As systemd-boot names profiles: by their identification, or by their number.
+    let suffix = profile.number.filter(|number| *number > 0);
+    let suffix = suffix.map(|number| profile.id.clone().unwrap_or_else(|| format!("{number}")));
+    if let Some(suffix) = &suffix {
+        id = format!("{id}@{suffix}");
     }
-    match (&profile.title, profile.number) {
-        (Some(own), _) => title = format!("{title} ({own})"),
-        (None, Some(number)) if number > 0 => title = format!("{title} (@{number})"),
-        _ => {}
+    if let Some(own) = profile.title.as_ref().or(suffix.as_ref()) {
+        title = format!("{title} ({own})");
     }
     let mut entry = Entry {
         id,
@@ -120,6 +122,6 @@ fn entry(volume: usize, path: &FilePath, name: &EntryName, profile: &UkiProfile)
         hwids: None,
         overlays: Vec::new(),
     };
-    entry.apply_uki(path, profile);
+    entry.apply_uki(boot);
     entry
 }

@@ -10,7 +10,7 @@ use crate::note::Note;
 use crate::path::{FilePath, PathError};
 use crate::text::TextError;
 use crate::type1::Type1Error;
-use crate::uki::UkiError;
+use crate::uki::{AddonMismatch, UkiError};
 
 /// File or directory that a scan left out, or part of it that has no effect.
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +81,9 @@ pub enum WarningKind {
     /// An addon, with Secure Boot.
     #[error("the addon is ignored: with Secure Boot, it would have to be verified")]
     UnverifiedAddon,
-    /// An addon for the release of another kernel.
-    #[error("the addon is for the kernel {addon:?}, not for {image:?}")]
-    OtherKernel {
-        /// `.uname` of the addon.
-        addon: String,
-        /// `.uname` of the image.
-        image: String,
-    },
+    /// An addon is not for the image.
+    #[error(transparent)]
+    AddonMismatch(#[from] AddonMismatch),
     /// There are more entries than the limit.
     #[error("this entry and later ones are left out: there are more than {max}")]
     TooManyEntries {

@@ -23,10 +23,10 @@ pub struct Addon {
     pub cmdline: Option<String>,
     /// `.uname`: release of the kernel that the addon is for, if it is for one release.
     pub uname: Option<String>,
-    /// `.ucode`: microcode archives, before those of the image.
-    pub ucode: Vec<SourceRange>,
-    /// `.initrd`: after those of the image.
-    pub initrd: Vec<SourceRange>,
+    /// `.ucode`: microcode archive, before that of the image.
+    pub ucode: Option<SourceRange>,
+    /// `.initrd`: after that of the image.
+    pub initrd: Option<SourceRange>,
     /// `.dtb`: applied as an overlay to the device tree of the image.
     pub dtb: Option<SourceRange>,
     /// `.dtbauto`: the same for single models of machines.
@@ -52,16 +52,14 @@ impl Addon {
             machine: pe.machine(),
             cmdline: text(SectionKind::Cmdline)?.as_deref().map(clean_cmdline),
             uname: text(SectionKind::Uname)?.as_deref().map(clean_cmdline),
-            ucode: all(SectionKind::Ucode),
-            initrd: all(SectionKind::Initrd),
+            ucode: one(SectionKind::Ucode),
+            initrd: one(SectionKind::Initrd),
             dtb: one(SectionKind::Dtb),
             dtbauto: all(SectionKind::Dtbauto),
         };
         let is_empty = addon.cmdline.is_none()
-            && addon.dtb.is_none()
-            && [&addon.ucode, &addon.initrd, &addon.dtbauto]
-                .iter()
-                .all(|list| list.is_empty());
+            && [addon.dtb, addon.ucode, addon.initrd].iter().all(Option::is_none)
+            && addon.dtbauto.is_empty();
         if is_empty {
             return Err(UkiError::AddonEmpty);
         }

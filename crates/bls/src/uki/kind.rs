@@ -79,13 +79,9 @@ impl SectionKind {
         }
     }
 
-    /// True if the section may occur several times in a profile. The specification permits it for `.dtbauto`; several
-    /// archives have an order, so that they are not ambiguous.
+    /// True if the section may occur several times in a profile: one of them is for the machine.
     pub(super) const fn may_repeat(self) -> bool {
-        matches!(
-            self,
-            Self::Initrd | Self::Ucode | Self::Dtbauto | Self::Efifw | Self::Profile
-        )
+        matches!(self, Self::Dtbauto | Self::Efifw | Self::Profile)
     }
 
     /// Kind of a section with this name.

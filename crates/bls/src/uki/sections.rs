@@ -12,20 +12,24 @@ use crate::text::{self, MAX_TEXT_LEN, TextError};
 
 /// Sections in the order of the section table.
 #[derive(Clone, Debug)]
-pub(super) struct Sections(Vec<Section>);
+pub(super) struct Sections(Vec<ProfileSection>);
 
-#[derive(Clone, Copy, Debug)]
-struct Section {
-    kind: SectionKind,
-    /// `None` for the base.
-    profile: Option<u32>,
-    data: SourceRange,
+/// Section of a unified kernel image, and the part of the image that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProfileSection {
+    /// Number of the profile; `None` for the base.
+    pub profile: Option<u32>,
+    /// Kind of the section.
+    pub kind: SectionKind,
+    /// Its bytes in the file.
+    pub range: SourceRange,
 }
 
 impl Sections {
     /// Sorts the sections by profile, and checks that none repeats that may not.
     pub(super) fn new(pe: &PeFile<'_>) -> Result<Self, UkiError> {
-        let (mut sections, mut profile) = (Vec::<Section>::new(), None);
+        let (mut sections, mut profile) = (Vec::<ProfileSection>::new(), None);
         for section in pe.sections() {
             let Some(kind) = SectionKind::of(section.name.as_bytes()) else {
                 continue;
@@ -33,17 +37,21 @@ impl Sections {
             if kind == SectionKind::Profile {
                 profile = Some(profile.map_or(0, |number: u32| number.saturating_add(1)));
             }
-            let is_same = |other: &&Section| other.kind == kind && other.profile == profile;
+            let is_same = |other: &&ProfileSection| other.kind == kind && other.profile == profile;
             if !kind.may_repeat() && sections.iter().any(|other| is_same(&other)) {
                 return Err(UkiError::Repeated {
                     section: kind,
                     profile,
                 });
             }
-            let data = section.data;
-            sections.push(Section { kind, profile, data });
+            let range = section.data;
+            sections.push(ProfileSection { profile, kind, range });
         }
         Ok(Self(sections))
+    }
+
+    pub(super) fn all(&self) -> &[ProfileSection] {
+        &self.0
     }
 
     pub(super) fn has_kernel(&self) -> bool {
@@ -67,9 +75,9 @@ impl Sections {
     }
 
     fn of(&self, profile: Option<u32>, kind: SectionKind) -> Vec<SourceRange> {
-        let matching = |section: &&Section| section.kind == kind && section.profile == profile;
+        let matching = |section: &&ProfileSection| section.kind == kind && section.profile == profile;
         let matching = self.0.iter().filter(matching);
-        matching.map(|section| section.data).collect()
+        matching.map(|section| section.range).collect()
     }
 }
 

@@ -22,12 +22,7 @@ fn describe(file: &[u8], profile: &UkiProfile) -> String {
             writeln!(out, "{name} {value}").expect("writing to a string");
         }
     };
-    let lists = [
-        ("ucode", &profile.ucode),
-        ("initrd", &profile.initrd),
-        ("dtbauto", &profile.dtbauto),
-        ("efifw", &profile.efifw),
-    ];
+    let lists = [("dtbauto", &profile.dtbauto), ("efifw", &profile.efifw)];
     line("number", profile.number.map(|number| number.to_string()));
     line("id", profile.id.clone());
     line("title", profile.title.clone());
@@ -40,6 +35,8 @@ fn describe(file: &[u8], profile: &UkiProfile) -> String {
         }
     }
     for (name, range) in [
+        ("ucode", &profile.ucode),
+        ("initrd", &profile.initrd),
         ("dtb", &profile.dtb),
         ("hwids", &profile.hwids),
         ("splash", &profile.splash),
@@ -87,7 +84,6 @@ fn an_image_without_profiles() {
     );
     check(
         &uki(ARM64)
-            .section(".initrd", "initrd two")
             .section(".ucode", "microcode")
             .section(".dtb", "tree")
             .section(".dtbauto", "tree one")
@@ -104,12 +100,11 @@ fn an_image_without_profiles() {
          cmdline root=/dev/vda1 quiet
          uname 6.12.9-amd64
          os Debian 13
-         ucode microcode
-         initrd initrd one
-         initrd initrd two
          dtbauto tree one
          dtbauto tree two
          efifw firmware
+         ucode microcode
+         initrd initrd one
          dtb tree
          hwids table
          splash BM
@@ -141,7 +136,6 @@ fn profiles() -> Pe {
     Pe::new(ARM64)
         .section(".linux", "kernel")
         .section(".initrd", "one")
-        .section(".initrd", "two")
         .section(".cmdline", "quiet")
         .section(".profile", "ID=regular\nTITLE=\"Regular boot\"\n")
         .section(".profile", "ID=factory-reset\nTITLE='Reset'")
@@ -160,15 +154,13 @@ fn profiles_replace_sections_of_the_base() {
          id regular
          title Regular boot
          cmdline quiet
-         initrd one
-         initrd two";
+         initrd one";
     let reset = "linux kernel
          number 1
          id factory-reset
          title Reset
          cmdline quiet reset
-         initrd one
-         initrd two";
+         initrd one";
     check(&profiles(), None, regular);
     check(&profiles(), number(0).as_ref(), regular);
     check(&profiles(), id("regular").as_ref(), regular);
@@ -236,9 +228,12 @@ fn refused_images() {
         None,
         "error: the section \".linux\" is absent or empty in the base of the image",
     );
-    for section in [".linux", ".cmdline", ".osrel", ".uname", ".dtb", ".pcrsig"] {
+    for section in [
+        ".linux", ".cmdline", ".osrel", ".uname", ".initrd", ".ucode", ".dtb", ".pcrsig",
+    ] {
         check(
             &uki(ARM64)
+                .section(".ucode", "")
                 .section(".dtb", "")
                 .section(".pcrsig", "")
                 .section(section, "again"),
@@ -325,8 +320,8 @@ fn addons() {
                 "{:?} {:?} {} {} {} {}",
                 addon.cmdline,
                 addon.uname,
-                addon.ucode.len(),
-                addon.initrd.len(),
+                u8::from(addon.ucode.is_some()),
+                u8::from(addon.initrd.is_some()),
                 addon.dtbauto.len(),
                 addon.dtb.is_some()
             ),

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use bls::scan::{Scan, ScanConfig};
-use bls::uki::{Addon, Uki, UkiError};
+use bls::uki::{Addon, Uki, UkiBoot, UkiError};
 use bls::{
     BootState, Chid, EntryName, LoaderConf, OsRelease, Pattern, ProfileSelector, Type1, compare,
     compare_versions, compatible_of, root_compatible,
@@ -51,12 +51,14 @@ pub(crate) fn check_image(file: &[u8]) {
             };
             assert!(!profile.linux.is_empty());
             check(&[profile.linux]);
-            for list in [&profile.ucode, &profile.initrd, &profile.dtbauto, &profile.efifw] {
+            for list in [&profile.dtbauto, &profile.efifw] {
                 check(list);
             }
             let single = [
                 profile.dtb,
                 profile.hwids,
+                profile.ucode,
+                profile.initrd,
                 profile.splash,
                 profile.sbat,
                 profile.pcrsig,
@@ -64,7 +66,7 @@ pub(crate) fn check_image(file: &[u8]) {
             ];
             single.into_iter().flatten().for_each(|range| check(&[range]));
             let cmdline = profile.cmdline.unwrap_or_default();
-            assert!(!cmdline.chars().any(char::is_control) && cmdline.trim_matches(' ') == cmdline);
+            assert!(!cmdline.chars().any(|c| c.is_ascii_control()) && cmdline.trim_matches(' ') == cmdline);
             if let Some(id) = profile.id {
                 // An earlier profile with the same identification may be unusable.
                 let found = image.profile(Some(&ProfileSelector::Id(id)));
@@ -72,12 +74,26 @@ pub(crate) fn check_image(file: &[u8]) {
             }
         }
         assert!(image.profile(Some(&ProfileSelector::Number(u32::MAX))).is_err());
+        check_boot(file);
     } else if let Ok(addon) = Addon::parse(source) {
-        for list in [&addon.ucode, &addon.initrd, &addon.dtbauto] {
-            check(list);
-        }
-        addon.dtb.into_iter().for_each(|range| check(&[range]));
+        check(&addon.dtbauto);
+        let single = [addon.ucode, addon.initrd, addon.dtb];
+        single.into_iter().flatten().for_each(|range| check(&[range]));
     }
+}
+
+/// Opens all that a boot of an image reads.
+fn check_boot(file: &[u8]) {
+    let Ok(boot) = UkiBoot::open(&file, None, []) else {
+        return;
+    };
+    let sections = [&boot.kernel].into_iter().chain(&boot.initrds);
+    for section in sections {
+        section.open().expect("a section of the file");
+    }
+    let initrd = boot.initrd().expect("sections of the file");
+    assert_eq!(initrd.is_some(), !boot.initrds.is_empty());
+    let _ = boot.device_tree_for(Some("acme,one"), &[Chid([0; 16])]);
 }
 
 /// Looks for the model in arbitrary bytes.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "lengths in the tests are small")]
 
+mod boots;
 mod entries;
 mod images;
 mod invariants;

@@ -222,7 +222,7 @@ fn entries_of_type_2() {
          many.EFI on 0: many.EFI (Regular)
          kernel .linux of /EFI/Linux/many.EFI
          efi /EFI/Linux/many.EFI
-         many.EFI@1 on 0: many.EFI (@1)
+         many.EFI@reset on 0: many.EFI (reset)
          kernel .linux of /EFI/Linux/many.EFI
          efi /EFI/Linux/many.EFI
          options reset",
@@ -331,7 +331,7 @@ fn addons() {
         warnings,
         [
             "volume 0: \"/loader/addons/3.addon.efi\": the addon has a section \".linux\", so it is a unified kernel image",
-            "volume 0: \"/EFI/Linux/a.efi.extra.d/z.addon.efi\": the addon is for the kernel \"6.1\", not for \"6.12.9-amd64\"",
+            "volume 0: \"/EFI/Linux/a.efi.extra.d/z.addon.efi\": the addon is for the kernel release \"6.1\", and the image has \"6.12.9-amd64\"",
         ]
     );
     let mut secure = config();
@@ -423,22 +423,22 @@ fn limits() {
 #[test]
 fn sections_count_in_the_limit_of_text() {
     let profiles = (0..100).fold(uki(ARM64), |pe, _| {
-        pe.section(".ucode", "u").section(".profile", "ID=x")
+        pe.section(".dtbauto", "u").section(".profile", "ID=x")
     });
-    let addon = (0..100).fold(Pe::new(ARM64), |pe, _| pe.section(".initrd", "i"));
+    let addon = (0..100).fold(Pe::new(ARM64), |pe, _| pe.section(".dtbauto", "i"));
     let fs = MemoryFs::new()
         .file("EFI/Linux/a.efi", profiles.build())
         .file("loader/addons/b.addon.efi", addon.build());
     let scan = scan_one(&fs, &config());
     assert_eq!((scan.entries.len(), scan.warnings.len()), (100, 0));
-    assert_eq!(scan.entries[1].initrds.len(), 102);
+    assert_eq!(scan.entries[1].device_tree_candidates.len(), 101);
     let mut small = config();
     small.max_text = 100_000;
     let scan = scan_one(&fs, &small);
     assert!(
         scan.entries
             .iter()
-            .map(|entry| entry.initrds.len())
+            .map(|entry| entry.device_tree_candidates.len())
             .sum::<usize>()
             < 1300
     );

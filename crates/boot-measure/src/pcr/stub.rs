@@ -1,10 +1,12 @@
 //! PCR 12: what configures a unified kernel image from outside (systemd-stub(7), "TPM PCR Notes").
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use boot_core::ReadError;
 
-use super::Pcr;
+use super::archive::StubArchive;
+use super::{Pcr, UkiSections};
 use crate::HashAlgorithm;
 use crate::content::Content;
 
@@ -14,6 +16,9 @@ use crate::content::Content;
 pub struct Stub<'a> {
     /// Number of the profile. Zero, the default, is not measured.
     pub profile: u32,
+    /// Options with which systemd-boot started the stub: systemd-boot measures them first, as UTF-16 with a NUL. For a second profile
+    /// they are `@1`, for an entry with a command line that line. `None`: nothing was measured before the stub.
+    pub boot_loader_options: Option<&'a str>,
     /// Command line that the stub was started with, if it takes that in place of the image's: measured as UTF-16 with a NUL. The
     /// stub drops it with Secure Boot where the image has one.
     pub cmdline: Option<&'a str>,
@@ -24,8 +29,8 @@ pub struct Stub<'a> {
     pub smbios_cmdline: Option<&'a str>,
     /// Device trees of addons, in the order of the addons.
     pub addon_device_trees: &'a [Content<'a>],
-    /// The cpio archives of credentials and configuration extensions that the stub made, in their order.
-    pub archives: &'a [Content<'a>],
+    /// The archives that the stub made, in the order of their kinds. Those of credentials and configuration extensions are measured.
+    pub archives: &'a [StubArchive],
     /// Microcode of addons, in the order of the addons. The stub measures the last one first.
     pub addon_ucode: &'a [Content<'a>],
     /// Initrds of addons, in the order of the addons.
@@ -92,6 +97,9 @@ impl<'a> Stub<'a> {
     /// The error of a source.
     pub fn pcr12(&self, bank: HashAlgorithm) -> Result<Pcr, ReadError> {
         let mut pcr = Pcr::new(bank);
+        if let Some(options) = self.boot_loader_options {
+            pcr.measure_utf16(options);
+        }
         if self.profile != 0 {
             pcr.measure_utf16(&alloc::format!("{}", self.profile));
         }
@@ -103,12 +111,43 @@ impl<'a> Stub<'a> {
                 pcr.measure_utf16(&cmdline);
             }
         }
-        let contents = self.addon_device_trees.iter().chain(self.archives);
-        let contents = contents.chain(self.addon_ucode.iter().rev());
-        for content in contents.chain(self.addon_initrds) {
-            pcr.measure_content(content)?;
+        let archives = self.archives_of(12);
+        let contents = self.addon_device_trees.iter().copied().chain(archives);
+        let contents = contents.chain(self.addon_ucode.iter().rev().copied());
+        for content in contents.chain(self.addon_initrds.iter().copied()) {
+            pcr.measure_content(&content)?;
         }
         Ok(pcr)
+    }
+
+    /// PCR 13 after systemd-stub: system extensions.
+    ///
+    /// # Errors
+    ///
+    /// The error of a source.
+    pub fn pcr13(&self, bank: HashAlgorithm) -> Result<Pcr, ReadError> {
+        let mut pcr = Pcr::new(bank);
+        for content in self.archives_of(13) {
+            pcr.measure_content(&content)?;
+        }
+        Ok(pcr)
+    }
+
+    /// The initrd that the kernel of an image gets, in parts, for [`LinuxStub`](super::LinuxStub): microcode of addons, the last one first, that
+    /// of the image, the initrd of the image, the archives, initrds of addons.
+    #[must_use]
+    pub fn initrds(&self, of_image: &UkiSections<'a>) -> Vec<Content<'a>> {
+        let own = [".ucode", ".initrd"].map(|name| of_image.get(name).copied());
+        let ucode = self.addon_ucode.iter().rev().copied();
+        let archives = self.archives.iter().map(StubArchive::content);
+        let parts = ucode.chain(own.into_iter().flatten()).chain(archives);
+        parts.chain(self.addon_initrds.iter().copied()).collect()
+    }
+
+    fn archives_of(&self, pcr: u32) -> impl Iterator<Item = Content<'a>> {
+        let archives = self.archives.iter();
+        let measured = archives.filter(move |archive| archive.kind.pcr() == Some(pcr));
+        measured.map(StubArchive::content)
     }
 }
 

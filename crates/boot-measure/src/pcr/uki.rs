@@ -50,7 +50,11 @@ pub enum UkiSectionsError {
 
 /// The sections of a unified kernel image that a boot measures: at most one of each name.
 #[derive(Clone, Debug, Default)]
-pub struct UkiSections<'a>([Option<Content<'a>>; 14]);
+pub struct UkiSections<'a> {
+    measured: [Option<Content<'a>>; 14],
+    /// `.pcrsig`, which is not measured.
+    signature: Option<Content<'a>>,
+}
 
 impl<'a> UkiSections<'a> {
     /// No sections.
@@ -59,12 +63,16 @@ impl<'a> UkiSections<'a> {
         Self::default()
     }
 
-    /// Sets a section by its name, such as `.linux`. Sections without bytes are not measured.
+    /// Sets a section by its name, such as `.linux`. Sections without bytes are not measured, nor is `.pcrsig`.
     ///
     /// # Errors
     ///
-    /// [`UkiSectionsError::NotMeasured`] for a name that is not in [`MEASURED_SECTIONS`].
+    /// [`UkiSectionsError::NotMeasured`] for another name that is not in [`MEASURED_SECTIONS`].
     pub fn set(&mut self, name: &'static str, content: Content<'a>) -> Result<(), UkiSectionsError> {
+        if name == ".pcrsig" {
+            self.signature = Some(content);
+            return Ok(());
+        }
         self.set_if_measured(name.as_bytes(), content)
             .ok_or(UkiSectionsError::NotMeasured(name))
     }
@@ -72,15 +80,18 @@ impl<'a> UkiSections<'a> {
     fn set_if_measured(&mut self, name: &[u8], content: Content<'a>) -> Option<()> {
         let mut measured = MEASURED_SECTIONS.iter();
         let index = measured.position(|measured| measured.as_bytes() == name)?;
-        *self.0.get_mut(index)? = Some(content);
+        *self.measured.get_mut(index)? = Some(content);
         Some(())
     }
 
-    /// The section of this name.
+    /// The section of this name; also `.pcrsig`, which is not measured.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Content<'a>> {
+        if name == ".pcrsig" {
+            return self.signature.as_ref();
+        }
         let index = MEASURED_SECTIONS.iter().position(|measured| *measured == name)?;
-        self.0.get(index)?.as_ref()
+        self.measured.get(index)?.as_ref()
     }
 
     /// The sections that systemd-stub takes of an image for a profile: those before the first `.profile` section, and in place of
@@ -127,6 +138,9 @@ impl<'a> UkiSections<'a> {
             // The first section of a name is the one that stays.
             for section in group.iter().rev() {
                 let name = section.name.as_bytes();
+                if name == b".pcrsig" && !section.range.is_empty() {
+                    sections.signature = Some(section_content(source, section));
+                }
                 if name != b".dtbauto" && !section.range.is_empty() {
                     // Other sections are not measured.
                     let _unmeasured = sections.set_if_measured(name, section_content(source, section));
@@ -164,7 +178,7 @@ impl<'a> UkiSections<'a> {
     /// The error of a source.
     pub fn pcr11(&self, bank: HashAlgorithm, phases: &[&str]) -> Result<Pcr, ReadError> {
         let mut pcr = Pcr::new(bank);
-        for (name, content) in MEASURED_SECTIONS.iter().zip(&self.0) {
+        for (name, content) in MEASURED_SECTIONS.iter().zip(&self.measured) {
             let Some(content) = content.filter(|content| !content.is_empty()) else {
                 continue;
             };

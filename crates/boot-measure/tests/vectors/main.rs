@@ -1,6 +1,7 @@
 //! Digests of other programs. The inputs are generated here and, in the same way, by the scripts in this directory, whose
 //! output is stored beside them.
 
+mod archives;
 mod images;
 mod inputs;
 mod ovmf;

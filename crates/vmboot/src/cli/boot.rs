@@ -4,7 +4,6 @@ use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::mem;
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -32,7 +31,7 @@ use super::kernel::{Kernel, KernelOptions, Unpack};
 use super::machine::{self, MachineArgs};
 use super::protocols::ProtocolChoice;
 use super::seeds::Seeds;
-use super::uki::{Cmdlines, UkiArgs};
+use super::uki::{self, UkiArgs};
 
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
@@ -178,7 +177,7 @@ impl BootArgs {
         let mut machine = machine_of(&self.machine)?;
         let protocols = vmboot::protocols()?;
         let protocol = self.protocol(&protocols, &image, &kernel)?;
-        let mut cmdline = self.cmdline(protocol, &image, &kernel.cmdlines)?;
+        let mut cmdline = self.cmdline(protocol, &image, kernel.uki.as_ref())?;
         cmdline.line = self.initrds.add_options(cmdline.line)?;
         let kaslr = kaslr::Seeds::new(self.kaslr, seeds, &cmdline.line, &kernel);
         let is_linux = is_linux(protocol, &image);
@@ -192,7 +191,7 @@ impl BootArgs {
         if tables.is_none() {
             cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
         }
-        let initrd = self.initrds.open(mem::take(&mut kernel.initrds))?;
+        let initrd = self.initrds.open(kernel.initrds()?)?;
         let initrd_len = initrd.as_ref().map(ByteSource::len).transpose()?;
         let (modules, files) = self.modules()?;
         let disks = self.disks.open()?;
@@ -317,14 +316,9 @@ impl BootArgs {
         &self,
         protocol: &dyn BootProtocol,
         image: &KernelImage,
-        of_uki: &Cmdlines,
+        uki: Option<&uki::Boot>,
     ) -> Result<BootCmdline, Box<dyn Error>> {
-        let own = self.cmdline.as_ref().map(|line| line.as_bytes());
-        let own = own.or(of_uki.image.as_ref().map(String::as_bytes));
-        let addons = of_uki.addons.iter().map(String::as_bytes);
-        let lines: Vec<&[u8]> = own.into_iter().chain(addons).collect();
-        if !lines.is_empty() {
-            let line = lines.join(&b' ');
+        if let Some(line) = self.joined_cmdline(uki) {
             let line = self.checked_line(&line, follows_linux_rules(protocol, image))?;
             return Ok(BootCmdline {
                 line,
@@ -338,6 +332,22 @@ impl BootArgs {
             line: RawCmdline::from_bytes(default.unwrap_or_default())?,
             is_default: default.is_some(),
         })
+    }
+
+    /// The user's command line or that of a unified kernel image, then those of its addons; `None` if there is none of them. The user's need not
+    /// be UTF-8.
+    fn joined_cmdline(&self, uki: Option<&uki::Boot>) -> Option<Vec<u8>> {
+        let has_line = |uki: &&uki::Boot| uki.profile.cmdline.is_some() || !uki.addon_cmdlines.is_empty();
+        match (&self.cmdline, uki) {
+            (None, uki) => uki.filter(has_line).map(|uki| uki.cmdline(None).into_bytes()),
+            (Some(own), None) => Some(own.as_bytes().to_vec()),
+            (Some(own), Some(uki)) => {
+                let addons = uki.cmdline(Some(""));
+                let lines = [own.as_bytes(), addons.as_bytes()];
+                let lines: Vec<&[u8]> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+                Some(lines.join(&b' '))
+            }
+        }
     }
 
     /// A command line, checked if the guest is Linux. Words of a checked line are separated by one space.

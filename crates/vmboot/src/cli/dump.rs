@@ -18,9 +18,9 @@ const BLOCK: usize = 4096;
 /// A plan could not be dumped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DumpError {
-    #[error("{} cannot be used as the directory of --dump", path.display())]
+    #[error("{} cannot be used as a directory for files", path.display())]
     Directory { path: PathBuf, source: io::Error },
-    #[error("{} is not empty, and --dump overwrites nothing; use a new or an empty directory", path.display())]
+    #[error("{} is not empty, and nothing is overwritten; use a new or an empty directory", path.display())]
     NotEmpty { path: PathBuf },
     #[error("the plan has {found} pieces with bytes, and --dump writes at most {MAX_FILES} files")]
     TooManyFiles { found: usize },

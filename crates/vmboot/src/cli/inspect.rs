@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use boot_core::{ByteSource, DetectError, KernelImage};
 use fmt_wrapped::{Layer, Limits, open};
-use vmboot::report::{InspectReport, LayerReport};
+use vmboot::report::{InspectReport, LayerReport, SectionReport};
 
 use super::file::{self, FileError};
 use super::output;
 use super::result::CommandResult;
-use super::uki::wrappers;
+use super::uki::{self, wrappers};
 
 /// Options of `vmboot inspect`.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,11 @@ fn report(name: &str, file: &dyn ByteSource) -> Result<InspectReport, Box<dyn Er
         .map(|(layer, image)| LayerReport::new(layer, image.as_ref().ok()))
         .collect();
     let image = first_image(outer, inner, &layers)?;
-    let mut report = InspectReport::new(name, &image, &vmboot::protocols()?).with_layers(reports);
+    let uki = uki::sections(&file, &layers)?;
+    let sections = uki.map_or_else(Vec::new, |uki| SectionReport::of_image(&uki.sections));
+    let mut report = InspectReport::new(name, &image, &vmboot::protocols()?)
+        .with_layers(reports)
+        .with_sections(sections);
     if let Some(problem) = problem {
         let source = problem.source().map(ToString::to_string).unwrap_or_default();
         report

@@ -12,7 +12,7 @@ use fmt_wrapped::{BzImageWrapper, Layer, Limits, OpenError, WRAPPERS, Wrapper, o
 
 use super::advised::UsageError;
 use super::file::{self, FileError};
-use super::uki::{self, Cmdlines, Part, UkiArgs, UkiWrapper};
+use super::uki::{self, Part, UkiArgs, UkiWrapper};
 
 /// Which wrappers are opened before a boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -62,10 +62,8 @@ impl fmt::Display for Wrappers {
 pub(crate) struct Kernel {
     bytes: Bytes,
     pub(crate) wrappers: Wrappers,
-    /// Microcode and initrds of a unified kernel image.
-    pub(crate) initrds: Vec<Part>,
-    /// Command lines of a unified kernel image.
-    pub(crate) cmdlines: Cmdlines,
+    /// The unified kernel image that the kernel was in.
+    pub(crate) uki: Option<uki::Boot>,
 }
 
 /// Options for the kernel file.
@@ -100,8 +98,7 @@ impl Kernel {
         let mut kernel = Self {
             bytes: Bytes::File(Rc::new(file)),
             wrappers: Wrappers::default(),
-            initrds: Vec::new(),
-            cmdlines: Cmdlines::default(),
+            uki: None,
         };
         kernel.unwrap(options)?;
         if options.unpack == Unpack::Never || !kernel.open_uki(options)? {
@@ -125,15 +122,20 @@ impl Kernel {
 
     /// Opens the unified kernel image that the bytes are, of which the kernel keeps the kernel. False if they are none.
     fn open_uki(&mut self, options: KernelOptions<'_>) -> Result<bool, Box<dyn Error>> {
-        let Some(opened) = uki::open(&self.bytes.share(), options.uki)? else {
+        let Some(boot) = uki::open(&self.bytes.share(), options.uki)? else {
             return Ok(false);
         };
-        self.bytes = Bytes::Part(opened.kernel);
-        self.initrds = opened.initrds;
-        self.cmdlines = opened.cmdlines;
+        self.bytes = Bytes::Part(boot.kernel.clone().into_window()?);
+        self.uki = Some(boot);
         self.wrappers.0.push(UkiWrapper::NAME);
         self.unwrap(options)?;
         Ok(true)
+    }
+
+    /// Microcode and initrds of the unified kernel image.
+    pub(crate) fn initrds(&self) -> Result<Vec<Part>, ReadError> {
+        let sections = self.uki.iter().flat_map(|uki| &uki.initrds);
+        sections.map(|section| section.clone().into_window()).collect()
     }
 
     /// Calls `f` with the bytes of the kernel in memory; those of a file are read.

@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use bls::ProfileSelector;
-use bls::uki::{Addon, Uki, UkiError, UkiProfile};
-use boot_core::{
-    Arch, ByteSource, Codec, FormatError, FormatErrorKind, Payload, ReadError, SizedSource, SourceRange,
-};
+use bls::uki::{Addon, AddonMismatch, ProfileSection, Uki, UkiBoot, UkiError};
+use boot_core::{ByteSource, Codec, FormatError, FormatErrorKind, Payload, SizedSource, SourceRange};
 use clap::builder::{StringValueParser, TypedValueParser as _};
 use disk::Window;
-use fmt_wrapped::{WRAPPERS, Wrapper};
+use fmt_wrapped::{Layer, WRAPPERS, Wrapper};
 
 use super::advised::UsageError;
 use super::file::{self, FileError};
@@ -37,14 +35,10 @@ enum UkiArgsError {
     NotANumber,
 }
 
-/// Error of an addon that is not for the image.
+/// An addon is not for the image.
 #[derive(Debug, thiserror::Error)]
-enum AddonError {
-    #[error("the addon is for the kernel release {addon:?}, and the image has {image:?}; omit it")]
-    Release { addon: String, image: String },
-    #[error("the addon is for another architecture than the image, which is for {0}; omit it")]
-    Arch(Arch),
-}
+#[error("{0}; omit it")]
+struct MismatchError(AddonMismatch);
 
 impl UkiArgs {
     /// Refuses the options for a kernel that is no unified kernel image.
@@ -102,25 +96,39 @@ pub(crate) fn wrappers() -> Vec<&'static dyn Wrapper> {
         .collect()
 }
 
+/// The unified kernel image among a file and its layers, and its sections.
+pub(crate) struct UkiSections<'a> {
+    /// The file, or the content of a layer.
+    pub(crate) image: &'a dyn ByteSource,
+    /// The kernel, which is a layer of its own.
+    pub(crate) kernel: SourceRange,
+    pub(crate) sections: Vec<ProfileSection>,
+}
+
+/// Finds the unified kernel image that was opened as one of the layers; `None` if there is none.
+pub(crate) fn sections<'a>(
+    file: &'a dyn ByteSource,
+    layers: &'a [Layer],
+) -> Result<Option<UkiSections<'a>>, UkiError> {
+    let Some(index) = layers.iter().position(|layer| layer.wrapper == UkiWrapper::NAME) else {
+        return Ok(None);
+    };
+    let around = index.checked_sub(1).and_then(|index| layers.get(index));
+    let image = around.map_or(file, |layer| &layer.content as &dyn ByteSource);
+    let uki = parse(SizedSource::new(image)?)?;
+    let kernel = layers.get(index).map(|layer| layer.payload.source);
+    Ok(uki.zip(kernel).map(|(uki, kernel)| UkiSections {
+        image,
+        kernel,
+        sections: uki.sections().to_vec(),
+    }))
+}
+
+/// A unified kernel image in an open file, with its addons.
+pub(crate) type Boot = UkiBoot<Rc<dyn ByteSource>>;
+
 /// A part of a file.
 pub(crate) type Part = Window<Rc<dyn ByteSource>>;
-
-/// What a unified kernel image boots, with its addons.
-pub(crate) struct Opened {
-    pub(crate) kernel: Part,
-    /// Microcode and initrds, in the order of systemd-stub.
-    pub(crate) initrds: Vec<Part>,
-    pub(crate) cmdlines: Cmdlines,
-}
-
-/// Command lines of a unified kernel image.
-#[derive(Debug, Default)]
-pub(crate) struct Cmdlines {
-    /// That of the image, which another one can replace.
-    pub(crate) image: Option<String>,
-    /// Those of its addons, which follow in any case.
-    pub(crate) addons: Vec<String>,
-}
 
 /// Parses a unified kernel image; `None` for other files.
 fn parse(source: SizedSource<'_>) -> Result<Option<Uki<'_>>, UkiError> {
@@ -132,71 +140,29 @@ fn parse(source: SizedSource<'_>) -> Result<Option<Uki<'_>>, UkiError> {
 }
 
 /// Opens a unified kernel image; `None` for other files.
-pub(crate) fn open(source: &Rc<dyn ByteSource>, args: &UkiArgs) -> Result<Option<Opened>, Box<dyn Error>> {
+pub(crate) fn open(source: &Rc<dyn ByteSource>, args: &UkiArgs) -> Result<Option<Boot>, Box<dyn Error>> {
     let Some(uki) = parse(SizedSource::new(source)?)? else {
         return Ok(None);
     };
     let profile = uki.profile(args.profile.as_ref())?;
-    if profile.dtb.is_some() || !profile.dtbauto.is_empty() {
+    let mut boot = UkiBoot::new(Rc::clone(source), uki.arch(), profile);
+    if boot.device_tree.is_some() || !boot.device_tree_candidates.is_empty() {
         eprintln!(
             "note: the device trees of the image are not used: the machine has its own, which --dtb replaces"
         );
     }
-    let mut opened = Opened {
-        kernel: part(source, profile.linux)?,
-        initrds: parts(source, profile.ucode.iter().chain(&profile.initrd))?,
-        cmdlines: Cmdlines {
-            image: profile.cmdline.clone(),
-            addons: Vec::new(),
-        },
-    };
+    let candidates = boot.device_tree_candidates.len();
     for path in &args.addons {
         let file: Rc<dyn ByteSource> = Rc::new(file::open(path)?);
-        opened
-            .add(&file, &uki, &profile)
-            .map_err(|source| FileError::of(path, source))?;
+        add(&mut boot, &file).map_err(|source| FileError::of(path, source))?;
     }
-    Ok(Some(opened))
-}
-
-impl Opened {
-    /// Adds an addon.
-    fn add(
-        &mut self,
-        file: &Rc<dyn ByteSource>,
-        uki: &Uki<'_>,
-        profile: &UkiProfile,
-    ) -> Result<(), Box<dyn Error>> {
-        let addon = Addon::parse(SizedSource::new(file)?)?;
-        if let Some(arch) = uki.arch().filter(|arch| addon.arch() != Some(*arch)) {
-            return Err(AddonError::Arch(arch).into());
-        }
-        if !addon.fits(profile.uname.as_deref()) {
-            let text = |uname: &Option<String>| uname.clone().unwrap_or_default();
-            return Err(AddonError::Release {
-                addon: text(&addon.uname),
-                image: text(&profile.uname),
-            }
-            .into());
-        }
-        if addon.dtb.is_some() || !addon.dtbauto.is_empty() {
-            eprintln!("note: the device tree overlays of an addon are not used");
-        }
-        // Microcode of addons is before that of the image, the last one first.
-        self.initrds.splice(0..0, parts(file, &addon.ucode)?);
-        self.initrds.extend(parts(file, &addon.initrd)?);
-        self.cmdlines.addons.extend(addon.cmdline);
-        Ok(())
+    if !boot.overlays.is_empty() || boot.device_tree_candidates.len() > candidates {
+        eprintln!("note: the device tree overlays of addons are not used");
     }
+    Ok(Some(boot))
 }
 
-fn part(source: &Rc<dyn ByteSource>, range: SourceRange) -> Result<Part, ReadError> {
-    Window::new(Rc::clone(source), range)
-}
-
-fn parts<'a>(
-    source: &Rc<dyn ByteSource>,
-    ranges: impl IntoIterator<Item = &'a SourceRange>,
-) -> Result<Vec<Part>, ReadError> {
-    ranges.into_iter().map(|range| part(source, *range)).collect()
+fn add(boot: &mut Boot, file: &Rc<dyn ByteSource>) -> Result<(), Box<dyn Error>> {
+    let addon = Addon::parse(SizedSource::new(file)?)?;
+    Ok(boot.add(file, &addon).map_err(MismatchError)?)
 }

@@ -8,7 +8,7 @@ use boot_linux::x86::SetupHeaderMetadata;
 use boot_linux::{arm64, riscv};
 use serde::{Deserialize, Serialize};
 
-use super::{Hex, LayerReport, Multiboot2Report, MultibootReport};
+use super::{Hex, LayerReport, Multiboot2Report, MultibootReport, SectionReport};
 
 /// Report on an image: format, segments, entry points and supported protocols.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct InspectReport {
     /// Kernels inside the file, the outermost first.
     #[serde(default)]
     pub layers: Vec<LayerReport>,
+    /// Sections of a unified kernel image, which is the file or the layer around the kernel.
+    #[serde(default)]
+    pub sections: Vec<SectionReport>,
     /// Setup header of a bzImage.
     pub linux_x86: Option<SetupHeaderReport>,
     /// Header of an arm64 `Image`.
@@ -221,6 +224,7 @@ impl InspectReport {
                 unpacked_len: payload.unpacked_len,
             }),
             layers: Vec::new(),
+            sections: Vec::new(),
             linux_x86: image.metadata().map(SetupHeaderReport::from),
             arm64_image: image.metadata().map(Arm64ImageReport::from),
             riscv_image: image.metadata().map(RiscvImageReport::from),
@@ -237,6 +241,12 @@ impl InspectReport {
     #[must_use]
     pub fn with_layers(self, layers: Vec<LayerReport>) -> Self {
         Self { layers, ..self }
+    }
+
+    /// The same with the sections of a unified kernel image.
+    #[must_use]
+    pub fn with_sections(self, sections: Vec<SectionReport>) -> Self {
+        Self { sections, ..self }
     }
 }
 
@@ -387,6 +397,9 @@ impl fmt::Display for InspectReport {
                 Some((format, arch)) => row("inside", &format_args!("{format}, {arch}: {layer}"))?,
                 None => row("inside", layer)?,
             }
+        }
+        for section in &self.sections {
+            row("section", section)?;
         }
         for protocol in self.protocols.iter().filter(|protocol| !protocol.other_arch) {
             if self.default_protocol.as_ref() == Some(&protocol.name) {

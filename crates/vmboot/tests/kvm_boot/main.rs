@@ -17,6 +17,7 @@ mod kernels;
 mod linux;
 mod machine;
 mod setup;
+mod uki;
 mod xen;
 
 use libtest_mimic::Arguments;
@@ -34,6 +35,7 @@ fn main() {
         .chain(kaslr::cases())
         .chain(disks::cases())
         .chain(firmware::cases())
+        .chain(uki::cases())
         .chain(doctor::cases())
         .chain(xen::cases());
     libtest_mimic::run(&arguments, cases.map(Case::into_trial).collect()).exit();

@@ -90,7 +90,7 @@ fn a_dump_overwrites_nothing() {
     let out = dir.path().join("out");
     fs::create_dir(&out).unwrap();
     let note = files::write(&out, "note", b"mine");
-    refused("is not empty, and --dump overwrites nothing");
+    refused("is not empty, and nothing is overwritten");
     assert_eq!(names(&out), ["note"]);
     // A dangling symbolic link is an entry, too.
     fs::remove_file(note).unwrap();
@@ -99,7 +99,7 @@ fn a_dump_overwrites_nothing() {
     assert!(!dir.path().join("elsewhere").exists());
     fs::remove_dir_all(&out).unwrap();
     files::write(dir.path(), "out", b"a file");
-    refused("cannot be used as the directory of --dump");
+    refused("cannot be used as a directory for files");
     fs::remove_file(&out).unwrap();
     // An empty directory is used.
     fs::create_dir(&out).unwrap();

@@ -4,7 +4,9 @@ use std::fs;
 
 use boot_measure::igvm::{Platform, SNP_POLICY_SMT, export};
 use boot_measure::ovmf::Ovmf;
-use boot_measure::pcr::{BOOT_PHASES, LinuxStub, Pcr, Stub, UkiSections, boot_manager};
+use boot_measure::pcr::{
+    ArchiveKind, BOOT_PHASES, LinuxStub, Pcr, Stub, StubArchive, UkiSections, boot_manager,
+};
 use boot_measure::snp::{
     CpuSignature, FirmwareLaunch, KernelHashes, PlanLaunch, SevFeatures, Vmm, plan_launch_digest,
 };
@@ -129,12 +131,17 @@ fn the_command_predicts_registers_of_unified_kernel_images() {
         .section(".cmdline", " quiet\n")
         .section(".initrd", "more")
         .build();
-    let loader = Pe::new(AMD64).section(".data", "loader").build();
+    let loader = Pe::new(AMD64)
+        .section(".sdmagic", "#### LoaderInfo: systemd-boot 257 ####")
+        .build();
     for (name, file) in [
         ("uki", &uki),
         ("addon", &addon),
         ("loader", &loader),
         ("kernel", &kernel),
+        ("b.cred", &b"two".to_vec()),
+        ("a.cred", &b"one".to_vec()),
+        ("x.raw", &b"extension".to_vec()),
     ] {
         fs::write(dir.path().join(name), file).unwrap();
     }
@@ -142,7 +149,7 @@ fn the_command_predicts_registers_of_unified_kernel_images() {
         let source = SizedSource::new(file).unwrap();
         (PeFile::parse(source).unwrap().unwrap(), source)
     };
-    let images = [pe(&loader), pe(&uki), pe(&kernel)];
+    let images = [pe(&loader), pe(&uki), pe(&addon), pe(&kernel)];
     let images = images.each_ref().map(|(pe, source)| (pe, source));
     let pcr4 = |images: &[_]| boot_manager(bank, images).unwrap();
     let check = |options: &[&str], expected: &[(u8, Pcr)]| {
@@ -156,15 +163,27 @@ fn the_command_predicts_registers_of_unified_kernel_images() {
         assert_eq!(found, expected.collect::<Vec<_>>(), "{options:?}");
     };
 
-    let initrds = [&b"microcode"[..], b"initrd", b"more"].map(Content::bytes);
-    let linux = LinuxStub::new().with_initrds(&initrds);
+    let credentials: [(&str, &[u8]); 2] = [("a.cred", b"one"), ("b.cred", b"two")];
+    let archive = |kind, files: &[(&str, &[u8])]| StubArchive::of_files(kind, files).unwrap().unwrap();
+    let companions = [
+        archive(ArchiveKind::Credentials, &credentials),
+        archive(ArchiveKind::GlobalCredentials, &credentials[1..]),
+        archive(ArchiveKind::SystemExtensions, &[("x.raw", b"extension")]),
+    ];
     let stub = Stub::new().with_addon_cmdlines(&["quiet"]);
     let more = [Content::bytes(b"more")];
     for (profile, line) in [("0", "root=/dev/vda quiet"), ("1", "rescue quiet")] {
         let mut stub = stub;
         stub.profile = profile.parse().unwrap();
         stub.addon_initrds = &more;
+        let id = ["ID=main\n", "ID=rescue\n"][usize::try_from(stub.profile).unwrap()];
+        let description = archive(ArchiveKind::Profile, &[("profile", id.as_bytes())]);
+        let archives = [&companions[..], &[description]].concat();
+        stub.archives = &archives;
+        stub.boot_loader_options = (stub.profile > 0).then_some("@1");
         let sections = UkiSections::of_image(images[1].0, &uki, stub.profile, None).unwrap();
+        let initrds = stub.initrds(&sections);
+        let linux = LinuxStub::new().with_initrds(&initrds);
         let mut expected = vec![
             (4, pcr4(&images)),
             (9, linux.with_cmdline(line).pcr9(bank).unwrap()),
@@ -173,6 +192,7 @@ fn the_command_predicts_registers_of_unified_kernel_images() {
             expected.push((11, sections.pcr11(bank, &BOOT_PHASES[..count]).unwrap()));
         }
         expected.push((12, stub.pcr12(bank).unwrap()));
+        expected.push((13, stub.pcr13(bank).unwrap()));
         let options = [
             "--boot-loader",
             "loader",
@@ -180,6 +200,14 @@ fn the_command_predicts_registers_of_unified_kernel_images() {
             "addon",
             "--profile",
             profile,
+            "--companion",
+            "b.cred",
+            "--companion",
+            "a.cred",
+            "--companion",
+            "x.raw",
+            "--global-credential",
+            "b.cred",
             "uki",
         ];
         check(&options, &expected);
@@ -197,10 +225,9 @@ fn the_command_predicts_registers_of_unified_kernel_images() {
 
     // A kernel with an EFI stub.
     fs::write(dir.path().join("initrd"), "initrd").unwrap();
-    let linux = LinuxStub::new()
-        .with_cmdline("debug")
-        .with_initrds(&initrds[1..2]);
-    let expected = [(4, pcr4(&images[2..])), (9, linux.pcr9(bank).unwrap())];
+    let initrd = [Content::bytes(b"initrd")];
+    let linux = LinuxStub::new().with_cmdline("debug").with_initrds(&initrd);
+    let expected = [(4, pcr4(&images[3..])), (9, linux.pcr9(bank).unwrap())];
     check(&["--cmdline", "debug", "--initrd", "initrd", "kernel"], &expected);
 }
 

@@ -14,6 +14,7 @@ use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::firmware::debian;
 use crate::firmware::platform::{Platform, Shim};
+use crate::firmware::ukify::{self, Ukis};
 use crate::guests;
 use crate::kernel::{self, Kernel};
 use crate::suite::Suite;
@@ -133,6 +134,7 @@ impl Content {
                 collector.content.esp.bytes("loader/loader.conf", "timeout 0\n");
                 collector.systemd_boot()?;
             }
+            Kind::Ukify => collector.ukify()?,
             Kind::Grub => {
                 let grub = collector.grub()?;
                 collector.loader(&grub);
@@ -314,6 +316,24 @@ impl Collector<'_> {
     fn linux_directory(&mut self, uki: Vec<u8>) {
         let name = format!("EFI/Linux/debian-{}.efi", self.system.version);
         self.content.esp.bytes(name, uki);
+    }
+
+    /// The files that ukify made, and a configuration that selects the second profile.
+    fn ukify(&mut self) -> Result<(), Error> {
+        let Ukis { image, addon, .. } = ukify::make(self.workspace, self.row)?;
+        let profile = ukify::SECOND_PROFILE;
+        let esp = &mut self.content.esp;
+        let name = "debian-13.efi";
+        for (path, content) in ukify::companions(name) {
+            esp.bytes(path, content);
+        }
+        esp.file(format!("EFI/Linux/{name}"), &image);
+        esp.file(format!("EFI/Linux/{name}.extra.d/one.addon.efi"), &addon);
+        esp.bytes(
+            "loader/loader.conf",
+            format!("timeout 0\ndefault {name}@{profile}\n"),
+        );
+        self.systemd_boot()
     }
 
     fn systemd_boot(&mut self) -> Result<(), Error> {

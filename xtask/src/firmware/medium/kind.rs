@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Sdboot,
     /// systemd-boot with a unified kernel image in \EFI\Linux.
     Sduki,
+    /// systemd-boot with a unified kernel image of Debian's ukify, whose second profile is the default, and an addon.
+    Ukify,
     /// GRUB, with the kernel on an ext4 file system.
     Grub,
     /// shim, which starts GRUB.
@@ -29,13 +31,14 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the results.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Bls1,
         Self::Ext4,
         Self::Stub,
         Self::Uki,
         Self::Sdboot,
         Self::Sduki,
+        Self::Ukify,
         Self::Grub,
         Self::Shim,
         Self::Shimfb,
@@ -52,6 +55,7 @@ impl Kind {
             Self::Uki => "uki",
             Self::Sdboot => "sdboot",
             Self::Sduki => "sduki",
+            Self::Ukify => "ukify",
             Self::Grub => "grub",
             Self::Shim => "shim",
             Self::Shimfb => "shimfb",
@@ -64,7 +68,7 @@ impl Kind {
     pub(crate) fn has_entries(self) -> bool {
         matches!(
             self,
-            Self::Bls1 | Self::Ext4 | Self::Uki | Self::Sdboot | Self::Sduki | Self::Debian
+            Self::Bls1 | Self::Ext4 | Self::Uki | Self::Sdboot | Self::Sduki | Self::Ukify | Self::Debian
         )
     }
 

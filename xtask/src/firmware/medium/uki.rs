@@ -323,7 +323,7 @@ mod tests {
             &image[start..start + usize::try_from(range.len()).unwrap()]
         };
         assert_eq!(bytes(&profile.linux), b"MZ a kernel");
-        assert_eq!(bytes(&profile.initrd[0]), b"an initrd");
+        assert_eq!(bytes(&profile.initrd.unwrap()), b"an initrd");
     }
 
     #[test]

@@ -15,6 +15,7 @@ const EFI_MEDIA: &[Kind] = &[
     Kind::Uki,
     Kind::Sdboot,
     Kind::Sduki,
+    Kind::Ukify,
     Kind::Grub,
     Kind::Shim,
     Kind::Shimfb,
@@ -29,6 +30,7 @@ const OWN_MEDIA: &[Kind] = &[
     Kind::Uki,
     Kind::Sdboot,
     Kind::Sduki,
+    Kind::Ukify,
     Kind::Debian,
 ];
 
@@ -60,6 +62,7 @@ pub(crate) static X86_64: Platform = Platform {
     console: "console=ttyS0 earlyprintk=serial",
     efi_reboot: "reboot=efi",
     stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
+    addon_stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/addonx64.efi.stub"),
     systemd_boot: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
     grub: DebianFile::new(
         "grub-efi-amd64-signed",
@@ -75,6 +78,7 @@ pub(crate) static X86_64: Platform = Platform {
     image: None,
     is_without_efi: true,
     tracer: Some("x86_64-unknown-uefi"),
+    tpm: Some("tpm-tis"),
     machines: &[
         Machine {
             name: "q35",
@@ -123,6 +127,7 @@ pub(crate) static AARCH64: Platform = Platform {
     console: "console=ttyAMA0 earlycon",
     efi_reboot: "",
     stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/linuxaa64.efi.stub"),
+    addon_stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/addonaa64.efi.stub"),
     systemd_boot: DebianFile::new(
         "systemd-boot-efi",
         "usr/lib/systemd/boot/efi/systemd-bootaa64.efi",
@@ -141,6 +146,7 @@ pub(crate) static AARCH64: Platform = Platform {
     image: Some(ElfTarget::AARCH64),
     is_without_efi: false,
     tracer: None,
+    tpm: None,
     machines: &[Machine {
         name: "virt",
         qemu: versions::AARCH64,
@@ -192,6 +198,10 @@ pub(crate) static RISCV64: Platform = Platform {
         "systemd-boot-efi",
         "usr/lib/systemd/boot/efi/linuxriscv64.efi.stub",
     ),
+    addon_stub: DebianFile::new(
+        "systemd-boot-efi",
+        "usr/lib/systemd/boot/efi/addonriscv64.efi.stub",
+    ),
     systemd_boot: DebianFile::new(
         "systemd-boot-efi",
         "usr/lib/systemd/boot/efi/systemd-bootriscv64.efi",
@@ -206,6 +216,7 @@ pub(crate) static RISCV64: Platform = Platform {
     image: Some(ElfTarget::RISCV64),
     is_without_efi: false,
     tracer: None,
+    tpm: None,
     machines: &[Machine {
         name: "virt",
         // Its edk2 needs 8.1 or later.

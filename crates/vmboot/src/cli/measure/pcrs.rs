@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use boot_core::{ByteSource, SizedSource};
 use boot_measure::pcr::{
-    Addon, BOOT_PHASES, LinuxStub, Stub, UkiSections, UkiSectionsError, boot_manager, text,
+    Addon, ArchiveKind, BOOT_PHASES, LinuxStub, StubArchive, StubBoot, UkiSections, UkiSectionsError,
+    boot_manager, is_systemd_boot,
 };
 use boot_measure::{Content, HashAlgorithm};
 use fmt_pe::pe::PeFile;
@@ -27,6 +28,13 @@ pub(super) struct PcrArgs {
     /// EFI program that starts KERNEL, such as a boot loader; can be repeated, in the order of their start.
     #[arg(long, value_name = "FILE", requires = "pcrs")]
     boot_loader: Vec<PathBuf>,
+    /// File of the directory `.extra.d` of a unified kernel image: a credential (*.cred), a system extension (*.raw), or a configuration extension
+    /// (*.confext.raw); can be repeated. Addons are --addon.
+    #[arg(long, value_name = "FILE", requires = "pcrs")]
+    companion: Vec<PathBuf>,
+    /// Credential of /loader/credentials, which all images get; can be repeated.
+    #[arg(long, value_name = "FILE", requires = "pcrs")]
+    global_credential: Vec<PathBuf>,
     /// Number of the .dtbauto section that applies to the machine, from 0 [default: none applies].
     #[arg(long, value_name = "N", requires = "pcrs")]
     dtbauto: Option<usize>,
@@ -51,6 +59,39 @@ enum PcrError {
     Cmdline,
     #[error("{0} is for unified kernel images, and the kernel is none; omit it")]
     NotUki(&'static str),
+    #[error("{0} is no companion file by its name; use one that ends with .cred, .raw or .confext.raw")]
+    NotCompanion(String),
+}
+
+/// Longest companion file.
+const COMPANION_MAX: usize = 1 << 30;
+
+/// The kind of a companion file by its name.
+fn companion_kind(path: &Path) -> Result<ArchiveKind, UsageError> {
+    let name = path.to_string_lossy();
+    if name.ends_with(".cred") {
+        Ok(ArchiveKind::Credentials)
+    } else if name.ends_with(".confext.raw") {
+        Ok(ArchiveKind::ConfigurationExtensions)
+    } else if name.ends_with(".raw") {
+        Ok(ArchiveKind::SystemExtensions)
+    } else {
+        Err(UsageError(PcrError::NotCompanion(name.into_owned()).into()))
+    }
+}
+
+/// The archive of these files.
+fn archive(kind: ArchiveKind, paths: &[&PathBuf]) -> Result<Option<StubArchive>, Box<dyn Error>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default();
+        files.push((name.to_string_lossy(), file::read(path, COMPANION_MAX)?));
+    }
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, content)| (&**name, &**content))
+        .collect();
+    Ok(StubArchive::of_files(kind, &files)?)
 }
 
 /// An EFI program.
@@ -113,6 +154,10 @@ impl PcrArgs {
             .iter()
             .map(Program::parse)
             .collect::<Result<Vec<_>, _>>()?;
+        let has_systemd_boot = match images.last() {
+            Some((pe, source)) => is_systemd_boot(pe, source)?,
+            None => false,
+        };
         images.push((pe, source));
         let (pe, source) = (images.last(), &kernel.file);
         let sections = pe.map(|(pe, _)| UkiSections::of_image(pe, source, profile, self.dtbauto));
@@ -144,9 +189,11 @@ impl PcrArgs {
             .collect::<Result<_, _>>()?;
         let mut addons = Vec::new();
         for program in &programs {
-            let (pe, _) = program.parse()?;
+            let (pe, source) = program.parse()?;
             let addon = Addon::of_image(&pe, &program.file);
             addons.push(addon.map_err(FileError::with_path(&program.path))?);
+            // The stub loads addons as images.
+            images.push((pe, source));
         }
         let inner = sections.get(".linux").copied();
         let inner = inner.filter(|_| !self.no_inner_image);
@@ -158,8 +205,38 @@ impl PcrArgs {
         }
         let pcr4 = pcr4(&images, &kernel.path, bank)?;
         let mut pcrs = vec![pcr4];
-        pcrs.extend(stub_pcrs(&sections, &addons, profile, cmdline, bank)?);
+        let archives = self.archives(&sections)?;
+        let mut stub = StubBoot::new(&sections);
+        stub.addons = &addons;
+        stub.archives = &archives;
+        stub.profile = profile;
+        stub.cmdline = cmdline;
+        stub.has_systemd_boot = has_systemd_boot;
+        pcrs.extend(stub_pcrs(&stub, bank)?);
         Ok(MeasureReport::of_pcrs(pcrs))
+    }
+
+    /// The archives that the stub makes for the initrd.
+    fn archives(&self, sections: &UkiSections<'_>) -> Result<Vec<StubArchive>, Box<dyn Error>> {
+        let mut kinds = Vec::new();
+        for path in &self.companion {
+            kinds.push((companion_kind(path)?, path));
+        }
+        let global = self.global_credential.iter();
+        kinds.extend(global.map(|path| (ArchiveKind::GlobalCredentials, path)));
+        let mut archives = Vec::new();
+        for wanted in [
+            ArchiveKind::Credentials,
+            ArchiveKind::GlobalCredentials,
+            ArchiveKind::SystemExtensions,
+            ArchiveKind::ConfigurationExtensions,
+        ] {
+            let paths = kinds.iter().filter(|(kind, _)| *kind == wanted);
+            let paths: Vec<_> = paths.map(|(_, path)| *path).collect();
+            archives.extend(archive(wanted, &paths)?);
+        }
+        archives.extend(StubArchive::of_sections(sections)?);
+        Ok(archives)
     }
 
     /// Refuses options of unified kernel images.
@@ -170,6 +247,10 @@ impl PcrArgs {
             Self {
                 no_inner_image: true, ..
             } => refuse("--no-inner-image"),
+            Self { companion, .. } if !companion.is_empty() => refuse("--companion"),
+            Self {
+                global_credential, ..
+            } if !global_credential.is_empty() => refuse("--global-credential"),
             _ => Ok(()),
         }
     }
@@ -190,45 +271,17 @@ fn pcr4(
 }
 
 /// The registers that systemd-stub, the kernel that it starts and systemd extend.
-fn stub_pcrs(
-    sections: &UkiSections<'_>,
-    addons: &[Addon<'_>],
-    profile: u32,
-    cmdline: Option<&str>,
-    bank: HashAlgorithm,
-) -> Result<Vec<PcrReport>, Box<dyn Error>> {
-    let lines: Vec<&str> = addons
-        .iter()
-        .filter_map(|addon| addon.cmdline.as_deref())
-        .collect();
-    let trees: Vec<_> = addons.iter().filter_map(|addon| addon.device_tree).collect();
-    let ucode: Vec<_> = addons.iter().filter_map(|addon| addon.ucode).collect();
-    let initrds: Vec<_> = addons.iter().filter_map(|addon| addon.initrd).collect();
-    let mut stub = Stub::new().with_addon_cmdlines(&lines);
-    stub.profile = profile;
-    stub.cmdline = cmdline;
-    stub.addon_device_trees = &trees;
-    stub.addon_ucode = &ucode;
-    stub.addon_initrds = &initrds;
-
-    // In the order in which the stub joins them.
-    let own = [".ucode", ".initrd"].map(|name| sections.get(name).copied());
-    let joined = ucode.iter().rev().copied();
-    let joined = joined
-        .chain(own.into_iter().flatten())
-        .chain(initrds.iter().copied());
-    let joined: Vec<Content<'_>> = joined.collect();
-    let of_image = sections.get(".cmdline").map(text).transpose()?;
-    let line = stub.kernel_cmdline(&of_image.unwrap_or_default());
-    let mut linux = LinuxStub::new().with_initrds(&joined);
-    linux.cmdline = Some(&*line).filter(|line| !line.is_empty());
-
-    let mut pcrs = vec![PcrReport::new(9, &linux.pcr9(bank)?, None)];
+fn stub_pcrs(boot: &StubBoot<'_>, bank: HashAlgorithm) -> Result<Vec<PcrReport>, Box<dyn Error>> {
+    let registers = boot.registers(bank)?;
+    let mut pcrs = vec![PcrReport::new(9, &registers.pcr9, None)];
     for count in 0..=BOOT_PHASES.len() {
         let phases = BOOT_PHASES.get(..count).unwrap_or_default();
-        let pcr = sections.pcr11(bank, phases)?;
+        let pcr = boot.sections.pcr11(bank, phases)?;
         pcrs.push(PcrReport::new(11, &pcr, phases.last().copied()));
     }
-    pcrs.push(PcrReport::new(12, &stub.pcr12(bank)?, None));
+    pcrs.push(PcrReport::new(12, &registers.pcr12, None));
+    if boot.archives.iter().any(|archive| archive.kind.pcr() == Some(13)) {
+        pcrs.push(PcrReport::new(13, &registers.pcr13, None));
+    }
     Ok(pcrs)
 }
