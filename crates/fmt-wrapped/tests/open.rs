@@ -201,10 +201,8 @@ fn headers_of_uimages_are_checked() {
 
 #[test]
 fn codecs_without_a_decoder_are_named() {
-    for file in [&b"BZh9"[..], b"\x89LZO\0\r\n\x1a\n"] {
-        let error = open(&file, &WRAPPERS, &Limits::default()).unwrap_err();
-        assert!(error.is_not_built_in(), "{error}");
-    }
+    let error = open(&&b"BZh9"[..], &WRAPPERS, &Limits::default()).unwrap_err();
+    assert_eq!(error.is_not_built_in(), cfg!(not(feature = "bzip2")), "{error}");
     assert!(
         !check_error(
             &BOOT[..9],
