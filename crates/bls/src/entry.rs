@@ -49,7 +49,7 @@ pub struct Entry {
     pub options: String,
     /// Device tree.
     pub device_tree: Option<Resource>,
-    /// Device trees for single models of machines; [`device_tree_for`](Self::device_tree_for) selects one.
+    /// Device trees for single models of machines, those of addons before those of the image; [`device_tree_for`](Self::device_tree_for) selects one.
     pub device_tree_candidates: Vec<Resource>,
     /// Table of such models by hardware identification, see [`compatible_of`](crate::compatible_of).
     pub hwids: Option<Resource>,

@@ -68,7 +68,7 @@ pub struct UkiBoot<F> {
     pub addon_cmdlines: Vec<String>,
     /// `.dtb` of the image.
     pub device_tree: Option<UkiSection<F>>,
-    /// `.dtbauto` of the image and of the addons; [`device_tree_for`](Self::device_tree_for) selects one.
+    /// `.dtbauto` of the addons, those of the last addon first, and of the image; [`device_tree_for`](Self::device_tree_for) selects one.
     pub device_tree_candidates: Vec<UkiSection<F>>,
     /// `.hwids` of the image.
     pub hwids: Option<UkiSection<F>>,
@@ -195,9 +195,10 @@ impl<F: Clone> UkiBoot<F> {
         let cmdline = addon.cmdline.as_ref().filter(|line| !line.is_empty());
         self.addon_cmdlines.extend(cmdline.cloned());
         self.overlays.extend(one(SectionKind::Dtb, addon.dtb));
+        // systemd-stub installs those of addons behind that of the image, in whose place they are.
         let candidates = addon.dtbauto.iter();
-        self.device_tree_candidates
-            .extend(candidates.map(|range| section(file, SectionKind::Dtbauto, *range)));
+        let candidates = candidates.map(|range| section(file, SectionKind::Dtbauto, *range));
+        self.device_tree_candidates.splice(0..0, candidates);
         Ok(())
     }
 

@@ -186,7 +186,8 @@ fn device_trees_are_selected_by_model() {
     check(None, 7, Some("acme,two"));
     // The first of the candidates that match in either way.
     check(Some("acme,one"), 7, Some("acme,one"));
-    check(Some("acme,three"), 7, Some("acme,two"));
+    // Those of addons are before those of the image.
+    check(Some("acme,three"), 7, Some("acme,three"));
 
     let bad = uki(ARM64).section(".dtbauto", "no tree").section(".hwids", "abc");
     let boot = UkiBoot::open(file(&bad), None, []).unwrap();
