@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Hex;
 
-/// A layer of a file: what a compressed file, bzImage, zboot or uImage file has inside.
+/// A layer of a file: what a compressed file, bzImage, zboot, uImage or FIT file has inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayerReport {
