@@ -81,8 +81,10 @@ impl<M: Backend> Access<'_, M> {
     }
 
     /// Fills `range` with zeros.
-    pub(crate) fn zero(&self, range: GuestRange) -> Result<(), MemoryError> {
-        let discard = self.options.discards();
+    ///
+    /// `is_anonymous` is false if files are mapped in the range: dropped pages would have their bytes.
+    pub(crate) fn zero(&self, range: GuestRange, is_anonymous: bool) -> Result<(), MemoryError> {
+        let discard = is_anonymous && self.options.discards();
         self.for_each_piece(range, |piece, _| {
             pages::zero(piece, discard).map_err(|error| failed(range, error))
         })
@@ -201,7 +203,7 @@ fn span(addr: u64, len: usize) -> Result<GuestRange, MemoryError> {
 }
 
 /// An error of the memory.
-fn failed(range: GuestRange, source: impl Error + Send + Sync + 'static) -> MemoryError {
+pub(crate) fn failed(range: GuestRange, source: impl Error + Send + Sync + 'static) -> MemoryError {
     MemoryError::Access {
         range,
         source: Box::new(source),

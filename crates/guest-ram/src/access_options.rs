@@ -77,6 +77,7 @@ impl AccessOptions {
     ///
     /// - for mappings of files, shared mappings and memory that is registered with `userfaultfd`: a dropped page does not read
     ///   as zeros there, so guest memory would have other bytes than the plan;
+    /// - for memory of another [`GuestRam`](crate::GuestRam) into which [files were mapped](crate::GuestRam::map_files), for the same reason;
     /// - for memory that is being assigned to a device (VFIO): a page that is pinned during the call could be dropped.
     #[must_use]
     pub const fn anonymous_private(self, anonymous_private: bool) -> Self {
@@ -99,6 +100,12 @@ impl AccessOptions {
 
     /// Whether pages that are not resident are dropped instead of zeroed.
     pub(crate) const fn discards(self) -> bool {
+        self.anonymous_private && self.calls_about_pages()
+    }
+
+    /// Whether files may be mapped over the memory.
+    #[cfg(all(feature = "vm-memory", target_os = "linux"))]
+    pub(crate) const fn maps_files(self) -> bool {
         self.anonymous_private && self.calls_about_pages()
     }
 

@@ -257,7 +257,7 @@ impl GuestMemory for HostRam {
     }
 
     fn zero(&mut self, range: GuestRange) -> Result<(), MemoryError> {
-        self.access().zero(range)
+        self.access().zero(range, true)
     }
 
     fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), MemoryError> {

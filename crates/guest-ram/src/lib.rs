@@ -5,6 +5,8 @@ mod access_options;
 #[cfg(target_os = "linux")]
 mod exclusive;
 #[cfg(all(feature = "vm-memory", target_os = "linux"))]
+mod file_mapper;
+#[cfg(all(feature = "vm-memory", target_os = "linux"))]
 mod guest_access;
 mod host_ram;
 mod huge_pages;
@@ -42,6 +44,8 @@ pub use access_options::{AccessOptions, SystemCalls};
 pub use error::RamError;
 #[cfg(target_os = "linux")]
 pub use exclusive::ExclusiveBytes;
+#[cfg(all(feature = "vm-memory", target_os = "linux"))]
+pub use file_mapper::{FileMapper, FileMapping, MappedRange};
 pub use host_ram::{HostRam, HostRegion, HostRegionError};
 pub use huge_pages::HugePages;
 #[cfg(target_os = "linux")]

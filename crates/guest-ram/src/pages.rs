@@ -13,6 +13,9 @@
 //! bytes on another thread. Its own copies are volatile and not atomic, so such accesses are a mixture of bytes there, too.
 #![expect(unsafe_code, reason = "system calls on guest memory take its address")]
 
+#[cfg(all(feature = "vm-memory", target_os = "linux"))]
+pub(crate) mod map;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
@@ -57,6 +60,12 @@ fn parts<S: HostSlice>(slice: &S) -> Result<Parts<S>, OutOfSlice> {
     let (head, rest) = slice.split_at(to_page.min(slice.len()))?;
     let (pages, tail) = rest.split_at(rest.len() & !(size() - 1))?;
     Ok(Parts { head, pages, tail })
+}
+
+/// Whether `slice` consists of whole pages.
+#[cfg(all(feature = "vm-memory", target_os = "linux"))]
+pub(crate) fn is_whole<S: HostSlice>(slice: &S) -> bool {
+    slice.with_ptr(|start| start.addr().is_multiple_of(size())) && slice.len().is_multiple_of(size())
 }
 
 /// Advises the host about huge pages. A host without them is not an error.

@@ -1,7 +1,7 @@
 //! Guest memory over vm-memory.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use boot_core::{ByteSource, GuestMemory, GuestRange, MemoryError, MemoryMap, MemoryMapError, RegionKind};
 use vm_memory::bitmap::{Bitmap, MS};
@@ -24,6 +24,8 @@ use crate::{HugePages, RamRegion, pages};
 pub struct GuestRam<M = GuestMemoryMmap> {
     memory: Arc<M>,
     options: AccessOptions,
+    /// Ranges where files were mapped. Clones share the list, as they share the memory.
+    mapped: Arc<Mutex<Vec<GuestRange>>>,
 }
 
 /// A memory map with every region of `memory` as RAM, for the [`Machine`](boot_core::Machine) of a VMM with memory of its own. The
@@ -59,8 +61,11 @@ impl<M: GuestMemoryBackend> GuestRam<M> {
     /// [`zero`](GuestMemory::zero) writes every byte of such mappings, except with [`AccessOptions::anonymous_private`].
     #[must_use]
     pub fn from_memory(memory: Arc<M>) -> Self {
-        let options = AccessOptions::new();
-        Self { memory, options }
+        Self {
+            memory,
+            options: AccessOptions::new(),
+            mapped: Arc::default(),
+        }
     }
 
     /// Sets how the memory is accessed. Existing clones keep their options. Memory that was
@@ -127,7 +132,22 @@ impl<M: GuestMemoryBackend + Sync> Backend for M {
 }
 
 impl<M: GuestMemoryBackend + Sync> GuestRam<M> {
-    fn access(&self) -> Access<'_, M> {
+    /// Notes that a file is mapped at `range`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn add_mapped(&self, range: GuestRange) {
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        // Loads of another plan into the same memory do not make the list longer.
+        mapped.retain(|other| !range.contains(*other));
+        mapped.push(range);
+    }
+
+    /// Whether no file is mapped in `range`.
+    fn is_anonymous(&self, range: GuestRange) -> bool {
+        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        !mapped.iter().any(|other| other.overlaps(range))
+    }
+
+    pub(crate) fn access(&self) -> Access<'_, M> {
         Access {
             memory: &*self.memory,
             options: self.options,
@@ -147,7 +167,7 @@ impl<M: GuestMemoryBackend + Sync> GuestMemory for GuestRam<M> {
     /// Fills `range` with zeros. In large ranges of the crate's own mappings only resident pages are written: the host zeroes
     /// the others.
     fn zero(&mut self, range: GuestRange) -> Result<(), MemoryError> {
-        self.access().zero(range)
+        self.access().zero(range, self.is_anonymous(range))
     }
 
     fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), MemoryError> {
@@ -174,6 +194,7 @@ impl<M> Clone for GuestRam<M> {
         Self {
             memory: Arc::clone(&self.memory),
             options: self.options,
+            mapped: Arc::clone(&self.mapped),
         }
     }
 }
@@ -187,6 +208,7 @@ impl<M: GuestMemoryBackend> fmt::Debug for GuestRam<M> {
         f.debug_struct("GuestRam")
             .field("regions", &ranges.collect::<Vec<_>>())
             .field("options", &self.options)
+            .field("mapped", &self.mapped)
             .finish()
     }
 }

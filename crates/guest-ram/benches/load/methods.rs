@@ -12,7 +12,7 @@ use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, GuestMemory, GuestRange, KernelFormat, LoadContent,
     Machine, MemoryMap, Sources, detect,
 };
-use guest_ram::{AccessOptions, GuestRam, HugePages, RamOptions};
+use guest_ram::{AccessOptions, FileMapping, GuestRam, HugePages, RamOptions};
 use linux_loader::loader::{self, KernelLoader};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
@@ -64,6 +64,8 @@ pub(crate) enum Method {
     Copy,
     /// The same on one thread.
     CopyOneThread,
+    /// Only the kernel's segments: mapped from the file, and zeroed.
+    Map,
     /// linux-loader: parses and copies, but does not zero.
     LinuxLoader,
     /// linux-loader, and then the structures that it leaves to the VMM: the zero page, command line, GDT and page tables,
@@ -76,12 +78,13 @@ pub(crate) enum Method {
 }
 
 /// All methods, in the order of the table's columns.
-pub(crate) const METHODS: [Method; 9] = [
+pub(crate) const METHODS: [Method; 10] = [
     Method::All,
     Method::AllOneThread,
     Method::Load,
     Method::Copy,
     Method::CopyOneThread,
+    Method::Map,
     Method::LinuxLoader,
     Method::LinuxLoaderAll,
     Method::Pread,
@@ -96,6 +99,7 @@ impl Method {
             Self::Load => "load",
             Self::Copy => "copy",
             Self::CopyOneThread => "copy/1-thread",
+            Self::Map => "map",
             Self::LinuxLoader => "linux-loader",
             Self::LinuxLoaderAll => "linux-loader+boot-data",
             Self::Pread => "pread",
@@ -176,6 +180,7 @@ impl Bench {
             Method::Load => self.plan.load(&sources, ram).unwrap(),
             Method::Copy => self.copy(ram),
             Method::CopyOneThread => self.copy(&mut on_one_thread(ram)),
+            Method::Map => self.copy(&mut ram.map_files(FileMapping::Trusted)),
             Method::LinuxLoader => self.linux_loader(ram),
             Method::LinuxLoaderAll => {
                 self.linux_loader(ram);
@@ -209,7 +214,7 @@ impl Bench {
         plan.load(&Sources::kernel(&self.input.file), ram).unwrap();
     }
 
-    fn copy(&self, ram: &mut GuestRam) {
+    fn copy(&self, ram: &mut dyn GuestMemory) {
         for &(offset, range) in &self.copies {
             ram.copy_from(range, &self.input.file, offset).unwrap();
         }

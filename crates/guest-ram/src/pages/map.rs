@@ -1,0 +1,90 @@
+//! Files over guest memory.
+#![expect(unsafe_code, reason = "system calls on guest memory take its address")]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use crate::slice::HostSlice;
+
+/// A regular file whose pages have the size of those of anonymous memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MappableFile<'a> {
+    file: BorrowedFd<'a>,
+    len: u64,
+}
+
+impl<'a> MappableFile<'a> {
+    /// `None` for another kind of file, and for one of huge pages (hugetlbfs).
+    pub(crate) fn of(file: BorrowedFd<'a>) -> Option<Self> {
+        let mut status = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the descriptor is open, and the kernel writes one `stat`.
+        if unsafe { libc::fstat(file.as_raw_fd(), status.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        // SAFETY: the call succeeded, so the value is initialised.
+        let status = unsafe { status.assume_init() };
+        let mut system = MaybeUninit::<libc::statfs>::uninit();
+        // SAFETY: the descriptor is open, and the kernel writes one `statfs`.
+        if unsafe { libc::fstatfs(file.as_raw_fd(), system.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        // SAFETY: the call succeeded, so the value is initialised.
+        let system = unsafe { system.assume_init() };
+        let is_regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
+        let len = u64::try_from(status.st_size).ok()?;
+        (is_regular && system.f_type != libc::HUGETLBFS_MAGIC).then_some(Self { file, len })
+    }
+
+    /// Length in bytes.
+    pub(crate) const fn len(self) -> u64 {
+        self.len
+    }
+
+    /// Whether nobody can write to the file or shorten it any more.
+    pub(crate) fn is_sealed(self) -> bool {
+        const FINAL: libc::c_int = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK;
+        // SAFETY: the descriptor is open, and the request takes no argument.
+        let seals = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GET_SEALS) };
+        // An error, a negative number, means a file that has no seals.
+        seals >= 0 && seals & FINAL == FINAL
+    }
+}
+
+/// Replaces the memory of `slice`, whole pages, by the bytes of `file` from `offset` on, copied on write. With `populate`, the pages are there
+/// after the call.
+///
+/// On an error, the memory reads as zeros.
+pub(crate) fn map_file<S: HostSlice>(
+    slice: &S,
+    file: MappableFile<'_>,
+    offset: u64,
+    populate: bool,
+) -> io::Result<()> {
+    let offset =
+        libc::off_t::try_from(offset).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let populate = if populate { libc::MAP_POPULATE } else { 0 };
+    let result = slice.with_ptr(|start| {
+        let map = |flags, fd, offset| {
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            let flags = flags | libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
+            // SAFETY: the slice proves that its bytes are mapped, that no Rust reference to them exists, and that they may have any value at any
+            // time. The new pages are at the same addresses, readable and writable like those before, and no others are replaced: callers pass
+            // whole pages. Whoever owns the mapping unmaps its addresses, whatever is mapped there.
+            let mapped = unsafe { libc::mmap(start.cast(), slice.len(), protection, flags, fd, offset) };
+            if mapped == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        };
+        map(populate, file.file.as_raw_fd(), offset).inspect_err(|_| {
+            // The kernel may have removed the old pages. Unless something is mapped there, a later `mmap` of anyone could be given the addresses,
+            // which the owner of the slice would write to.
+            if map(libc::MAP_ANONYMOUS, -1, 0).is_err() {
+                std::process::abort();
+            }
+        })
+    });
+    slice.mark_dirty(0, slice.len());
+    result
+}
