@@ -20,13 +20,17 @@ extern crate std;
 mod dsdt;
 mod error;
 mod fadt;
+mod gsi;
+mod gtdt;
 mod madt;
 mod numa;
 mod oem;
 mod pc;
+mod platform;
+mod rhct;
 mod spcr;
 mod tables;
 
 pub use error::AcpiError;
 pub use pc::{Pc, ResetPort, SerialPort};
-pub use tables::PcTables;
+pub use tables::AcpiTables;

@@ -39,7 +39,7 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         &["crates/boot-acpi"],
-        &["crates/boot-core", "crates/fw-acpi"],
+        &["crates/boot-core", "crates/fw-acpi", "crates/hv-core"],
         true,
     ),
     family(

@@ -9,7 +9,7 @@ use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use boot_acpi::PcTables;
+use boot_acpi::AcpiTables;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi,
     IncompatibleImage, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart,
@@ -188,7 +188,7 @@ impl BootArgs {
                 .map_err(FileError::with_path(self.kernel()))?;
         }
         let tables = acpi::describe(&self.machine, &mut machine, protocol, &image)?;
-        let loads = tables.as_ref().map(PcTables::load);
+        let loads = tables.as_ref().map(AcpiTables::load);
         if tables.is_none() {
             cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
         }

@@ -294,7 +294,7 @@ fn plan(error: &PlanError) -> Option<String> {
                 "omit --dtb; only arm64 and riscv64 machines have a device tree".to_owned()
             }
             RequestPart::Initrd => "use --module FILE".to_owned(),
-            RequestPart::AcpiRsdp => "omit --acpi-rsdp; the device tree describes the machine".to_owned(),
+            RequestPart::AcpiRsdp => "omit --acpi-rsdp; the protocol does not hand it over".to_owned(),
             _ => return None,
         },
         PlanError::RsdpInRam { addr } => {

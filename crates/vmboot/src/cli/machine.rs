@@ -31,6 +31,9 @@ pub(crate) struct MachineArgs {
     /// Create no ACPI tables for a PC. Its guest then has one CPU and no power-off, and finds disks by its command line only.
     #[arg(long)]
     pub(crate) no_acpi: bool,
+    /// Describe an arm64 or riscv64 machine by ACPI tables in place of a device tree. A PC has ACPI tables without this option.
+    #[arg(long, conflicts_with_all = ["no_acpi", "acpi_rsdp", "dtb"])]
+    pub(crate) acpi: bool,
     /// Reserve this range of RAM in the guest's memory map, END exclusive: in bytes or with a unit; can be repeated.
     #[arg(long = "reserve", value_name = "START..END", value_parser = range)]
     reserved: Vec<GuestRange>,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::num::NonZeroU64;
 
-use boot_acpi::{Pc, PcTables};
+use boot_acpi::{AcpiTables, Pc};
 use boot_core::protocol::select;
 use boot_core::{
     Arch, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, KernelImage, Machine, Module, Sources,
@@ -58,7 +58,7 @@ fn plan(
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let tables = setup
         .has_acpi
-        .then(|| PcTables::at_end_of_ram(&machine, &Pc::default()))
+        .then(|| AcpiTables::at_end_of_ram(&machine, &Pc::default()))
         .transpose()?;
     let loads = tables.as_ref().map(|tables| {
         machine.acpi_rsdp = Some(tables.rsdp());

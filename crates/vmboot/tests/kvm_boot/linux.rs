@@ -127,9 +127,15 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         ..four_cpus.clone()
     };
     let mut scenarios = vec![plain, typed, four_cpus, reboot];
-    if matches!(board, Board::Arm64(_)) {
-        scenarios.push(numa);
-    }
+    let acpi_numa = Scenario {
+        name: "acpi-numa",
+        ..NUMA
+    };
+    scenarios.extend(match board {
+        Board::Riscv64(RiscvIrqchip::Plic) => vec![numa, EARLYCON],
+        Board::Riscv64(_) => vec![acpi_numa],
+        _ => vec![numa, EARLYCON, acpi_numa],
+    });
     scenarios
 }
 
@@ -257,14 +263,25 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         } else {
             [""; 2]
         };
-        expected.push(format!("acpi tables: APIC DSDT FACP{slit} SPCR{srat}\r\n"));
+        let of_arch = match kernel.board {
+            Board::Pc => "",
+            Board::Arm64(_) => " GTDT",
+            Board::Riscv64(_) => " RHCT",
+        };
+        expected.push(format!(
+            "acpi tables: APIC DSDT FACP{of_arch}{slit} SPCR{srat}\r\n"
+        ));
         // Only the decompressor of a bzImage sets the flag.
         if kernel.protocol == "linux" {
             expected.push("kaslr: on\r\n".to_owned());
         }
     }
     if scenario.options.contains("earlycon") {
-        expected.push("SPCR: console: uart,io,0x3f8,115200\r\n".to_owned());
+        let port = match kernel.board {
+            Board::Pc => "io,0x3f8",
+            Board::Arm64(_) | Board::Riscv64(_) => "mmio,0x9000000",
+        };
+        expected.push(format!("SPCR: console: uart,{port},115200\r\n"));
         expected.push("bootconsole [uart0] enabled\r\n".to_owned());
     }
     if scenario.numa {

@@ -28,7 +28,7 @@ pub(crate) struct Setup {
     pub(crate) numa: Option<Numa>,
     /// Address of an ACPI 1.0 root pointer without tables.
     pub(crate) acpi_rsdp: Option<u64>,
-    /// Whether the PC has ACPI tables.
+    /// Whether the machine has ACPI tables: an arm64 or riscv64 machine in place of a device tree.
     pub(crate) has_acpi: bool,
     pub(crate) initrd: Option<Vec<u8>>,
     pub(crate) modules: Vec<(Vec<u8>, &'static str)>,
