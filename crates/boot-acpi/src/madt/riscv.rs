@@ -16,6 +16,10 @@ const PLIC_MAX_PRIORITY: u16 = 7;
 /// The size of an interrupt file (RISC-V AIA, section 3.5).
 const IMSIC_FILE_LEN: u64 = 0x1000;
 
+/// The default of the device tree binding for the lowest bit of the number of a group. There is one group, which needs no bits, but Linux does
+/// not take a 0.
+const IMSIC_GROUP_SHIFT: u8 = 24;
+
 /// No identification of the hardware.
 const HARDWARE_ID: [u8; 8] = [0; 8];
 
@@ -88,7 +92,7 @@ fn of_imsic(imsic: &Imsic, harts: u32) -> Result<Vec<u8>, AcpiError> {
         )?,
         field("number of hart index bits of the IMSICs", hart_index_bits.into())?,
         0,
-        0,
+        IMSIC_GROUP_SHIFT,
     );
     Ok(bytes(&imsic))
 }

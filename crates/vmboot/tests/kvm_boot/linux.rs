@@ -133,7 +133,10 @@ fn scenarios(board: Board) -> Vec<Scenario> {
     };
     scenarios.extend(match board {
         Board::Riscv64(RiscvIrqchip::Plic) => vec![numa, EARLYCON],
-        Board::Riscv64(_) => vec![acpi_numa],
+        Board::Riscv64(_) => vec![Scenario {
+            options: EARLYCON.options,
+            ..acpi_numa
+        }],
         _ => vec![numa, EARLYCON, acpi_numa],
     });
     scenarios
