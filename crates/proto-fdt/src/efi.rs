@@ -8,7 +8,7 @@ mod raw;
 
 use alloc::vec::Vec;
 
-use boot_core::{GuestRange, MemoryMap, arith};
+use boot_core::{GuestRange, Machine, MemoryMap, arith};
 use zerocopy::IntoBytes as _;
 
 use crate::reserved::ReservedRange;
@@ -56,7 +56,9 @@ const _: () = assert!(size_of::<MemoryDescriptor>() == 40);
 /// What the tables tell, apart from their own address.
 pub(crate) struct EfiTables<'a> {
     /// The address of the ACPI root pointer.
-    pub(crate) acpi_rsdp: u64,
+    pub(crate) acpi_rsdp: Option<u64>,
+    /// The address of the SMBIOS entry point.
+    pub(crate) smbios: Option<u64>,
     /// The memory map that is described to the guest, without the tables themselves.
     pub(crate) memory: &'a MemoryMap,
     /// RAM that the kernel must not use.
@@ -69,7 +71,18 @@ pub(crate) struct Block {
     pub(crate) handover: EfiHandover,
 }
 
-impl EfiTables<'_> {
+impl<'a> EfiTables<'a> {
+    /// The tables for `machine` with the memory map that is described to the guest; `None` without tables to hand over.
+    pub(crate) fn of(machine: &'a Machine, reserved: &'a [ReservedRange]) -> Option<Self> {
+        let tables = Self {
+            acpi_rsdp: machine.acpi_rsdp,
+            smbios: machine.smbios,
+            memory: &machine.memory,
+            reserved,
+        };
+        (tables.acpi_rsdp.is_some() || tables.smbios.is_some()).then_some(tables)
+    }
+
     /// Number of bytes, whole pages: as many as are needed wherever the tables are.
     pub(crate) fn len(&self) -> u64 {
         let head = self.head(0, 0).bytes.len();
@@ -96,13 +109,16 @@ impl EfiTables<'_> {
     /// All tables but the memory map, which is behind them.
     fn head(&self, addr: u64, map_len: u64) -> Block {
         const TABLES: u64 = raw::SYSTEM_TABLE_LEN;
-        let mut tables = Vec::new();
-        let mut push_table = |guid, table| tables.push(ConfigurationTable::new(guid, table));
-        push_table(Guid::ACPI_20, self.acpi_rsdp);
-        let count = 2;
+        let known = [(Guid::ACPI_20, self.acpi_rsdp), (Guid::SMBIOS_3, self.smbios)];
+        let known = known.iter().filter_map(|(guid, addr)| Some((*guid, (*addr)?)));
+        let mut tables: Vec<_> = known
+            .map(|(guid, addr)| ConfigurationTable::new(guid, addr))
+            .collect();
+        // With that of the properties, which follow.
+        let count = arith::to_u64(tables.len().saturating_add(1));
         let of_array = arith::to_u64(size_of::<ConfigurationTable>()).saturating_mul(count);
         let properties = addr.saturating_add(TABLES).saturating_add(of_array);
-        push_table(Guid::RT_PROPERTIES, properties);
+        tables.push(ConfigurationTable::new(Guid::RT_PROPERTIES, properties));
         let vendor = properties.saturating_add(arith::to_u64(size_of::<RuntimeProperties>()));
         let system_table = SystemTable::new(vendor, addr.saturating_add(TABLES), count);
         let mut bytes = system_table.as_bytes().to_vec();

@@ -118,11 +118,7 @@ impl Planner<'_> {
         let bootargs = bootargs(request.cmdline, cmdline_max)?;
         let mut described = machine.clone();
         described.memory = additional.memory().clone();
-        let efi = machine.acpi_rsdp.map(|acpi_rsdp| EfiTables {
-            acpi_rsdp,
-            memory: &described.memory,
-            reserved,
-        });
+        let efi = EfiTables::of(&described, reserved);
         let contents = TreeContents {
             protocol: name,
             request,
@@ -402,7 +398,7 @@ impl TreeContents<'_> {
             return updated(tree.clone(), self.machine, &chosen)
                 .map_err(|error| protocol_error(self.protocol, error));
         }
-        let created = match efi {
+        let created = match self.machine.acpi_rsdp {
             Some(_) => create_chosen_fdt(&self.machine.platform.cpus, &chosen),
             None => create_fdt(self.machine, &chosen),
         };

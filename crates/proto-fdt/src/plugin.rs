@@ -33,6 +33,7 @@ const ACCEPTS: &[RequestPart] = &[
     RequestPart::Initrd,
     RequestPart::DeviceTree,
     RequestPart::AcpiRsdp,
+    RequestPart::Smbios,
     RequestPart::AdditionalLoads,
     RequestPart::RngSeed,
     RequestPart::KaslrSeed,

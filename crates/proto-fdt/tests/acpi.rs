@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use boot_core::machine::ReservedMemory;
 use boot_core::{
     AdditionalLoad, Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi,
-    FixedAddress, GuestRange, ImageBuilder, KernelImage, LoadContent, Machine, Placement, RegionKind,
-    SourceRange,
+    FixedAddress, GuestRange, ImageBuilder, KernelImage, LoadContent, Machine, Placement, PlanError,
+    RegionKind, SourceRange,
 };
 use hv_core::virt::{self, Gic, RAM_BASE};
 use proto_fdt::device_tree::DeviceTree;
@@ -177,6 +177,44 @@ fn a_kernel_finds_the_root_pointer_by_the_system_table() {
     assert_eq!(second, rt_properties);
     // Version 1, 8 bytes, no services.
     assert_eq!(block.at(properties, 8), [1, 0, 8, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn smbios_tables_are_handed_over_with_or_without_acpi() {
+    const ENTRY: u64 = RSDP + 0x1000;
+    // SMBIOS3_TABLE_GUID (UEFI 2.10, section 4.6), whose first field is in front.
+    let guid = 0xf2fd_1544_u32.to_le_bytes();
+    for has_acpi in [true, false] {
+        let mut machine = machine();
+        machine.smbios = Some(ENTRY);
+        if !has_acpi {
+            machine.acpi_rsdp = None;
+        }
+        let plan = plan(&machine, None, &[]);
+        let (at, bytes) = load(&plan, label::EFI_TABLES);
+        let block = Block {
+            start: at.start(),
+            bytes,
+        };
+        let count = block.u64(at.start() + 104);
+        assert_eq!(count, 2 + u64::from(has_acpi));
+        let entry = block.u64(at.start() + 112) + 24 * (count - 2);
+        assert_eq!((block.at(entry, 4), block.u64(entry + 16)), (&guid[..], ENTRY));
+        let tree = DeviceTree::parse(load(&plan, label::DEVICE_TREE).1).unwrap();
+        assert_eq!(tree.root.children.len() > 1, !has_acpi);
+    }
+}
+
+#[test]
+fn an_smbios_entry_point_in_ram_is_an_additional_load() {
+    let mut machine = machine();
+    machine.acpi_rsdp = None;
+    machine.smbios = Some(RSDP);
+    let image = image();
+    let cmdline = Cmdline::new();
+    let request = BootRequest::new(&image, &machine, &cmdline);
+    let error = PROTOCOL_ARM64.plan(&request).unwrap_err();
+    assert!(matches!(error, PlanError::SmbiosInRam { addr: RSDP }), "{error}");
 }
 
 #[test]

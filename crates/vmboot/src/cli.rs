@@ -29,7 +29,9 @@ pub(crate) mod protocols;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod seeds;
-pub(crate) mod uki;
+pub(crate) mod smbios;
+mod tables;
+mod uki;
 pub(crate) mod usage;
 pub(crate) mod words;
 

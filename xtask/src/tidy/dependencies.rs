@@ -42,6 +42,7 @@ const FAMILIES: &[Family] = &[
         &["crates/boot-core", "crates/fw-acpi", "crates/hv-core"],
         true,
     ),
+    family(&["crates/boot-smbios"], &["crates/boot-core"], true),
     family(
         &["crates/boot-kaslr"],
         &["crates/boot-core", "crates/boot-linux"],

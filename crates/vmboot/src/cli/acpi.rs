@@ -1,7 +1,7 @@
 //! ACPI tables of machines.
 
 use boot_acpi::{AcpiError, AcpiTables, Pc};
-use boot_core::{Arch, BootProtocol, BootRequest, KernelImage, Machine, RequestPart};
+use boot_core::{Arch, BootProtocol, KernelImage, Machine, RequestPart};
 
 use super::machine::MachineArgs;
 
@@ -24,23 +24,6 @@ pub(crate) fn describe(
     let tables = AcpiTables::at_end_of_ram(machine, &Pc::default())?;
     machine.acpi_rsdp = Some(tables.rsdp());
     Ok(Some(tables))
-}
-
-/// Whether `request` can be planned on another machine, with the tables of that machine.
-pub(crate) fn can_plan(
-    options: &MachineArgs,
-    mut machine: Machine,
-    protocol: &dyn BootProtocol,
-    request: &BootRequest<'_>,
-) -> bool {
-    let Ok(tables) = describe(options, &mut machine, protocol, request.image) else {
-        return false;
-    };
-    let loads = tables.as_ref().map(AcpiTables::load);
-    let mut other = *request;
-    other.machine = &machine;
-    other.additional_loads = loads.as_slice();
-    protocol.plan(&other).is_ok()
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use boot_acpi::AcpiTables;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi,
     IncompatibleImage, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart,
@@ -19,7 +18,6 @@ use boot_core::{
 use hv_virtio::Disk;
 use proto_fdt::device_tree::{DeviceTree, FdtError};
 
-use super::acpi;
 use super::advice::placement_advice;
 use super::advised::{AdvisedError, UsageError};
 use super::default_cmdline::{default_cmdline, has_image_header, is_linux};
@@ -32,6 +30,7 @@ use super::kernel::{Kernel, KernelOptions, Unpack};
 use super::machine::{self, MachineArgs};
 use super::protocols::ProtocolChoice;
 use super::seeds::Seeds;
+use super::tables::{self, Tables};
 use super::uki::{Cmdlines, UkiArgs};
 
 /// Boot options of `plan` and `run`.
@@ -187,9 +186,9 @@ impl BootArgs {
                 .relocate(image, &mut kernel)
                 .map_err(FileError::with_path(self.kernel()))?;
         }
-        let tables = acpi::describe(&self.machine, &mut machine, protocol, &image)?;
-        let loads = tables.as_ref().map(AcpiTables::load);
-        if tables.is_none() {
+        let tables = Tables::describe(&self.machine, &mut machine, protocol, &image)?;
+        let loads = tables.loads();
+        if tables.acpi.is_none() {
             cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
         }
         let initrd = self.initrds.open(mem::take(&mut kernel.initrds))?;
@@ -208,7 +207,7 @@ impl BootArgs {
         }
         let mut request = BootRequest::new(&image, &machine, &cmdline.line)
             .with_modules(&modules)
-            .with_additional_loads(loads.as_slice());
+            .with_additional_loads(&loads);
         request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
         if let Some(seeds) = seeds {
@@ -221,7 +220,7 @@ impl BootArgs {
                 print_warnings(&image);
                 let fits = |options: &MachineArgs| {
                     let other = machine_of(options);
-                    other.is_ok_and(|machine| acpi::can_plan(options, machine, protocol, &request))
+                    other.is_ok_and(|machine| tables::can_plan(options, machine, protocol, &request))
                 };
                 let advice = placement_advice(&error, &self.machine, fits)
                     .map(|advice| advice.to_string())

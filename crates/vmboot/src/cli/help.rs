@@ -304,6 +304,7 @@ fn plan(error: &PlanError) -> Option<String> {
                 page.saturating_add(0x1000)
             )
         }
+        PlanError::SmbiosInRam { .. } => "omit --smbios".to_owned(),
         PlanError::Cmdline(error) => return cmdline(error),
         _ => return None,
     })

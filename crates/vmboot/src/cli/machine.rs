@@ -12,6 +12,7 @@ use hv_core::virt::{self, Gic, RiscvIrqchip, VirtError};
 use super::advised::AdvisedError;
 use super::numa::NumaArgs;
 use super::number::{MemorySize, Unit, address, memory_size, range, vcpus};
+use super::smbios::SmbiosArgs;
 
 /// Machine options. The machine is a PC, or the reference machine of arm64 or riscv64, depending on the image.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,6 +38,8 @@ pub(crate) struct MachineArgs {
     pub(crate) acpi: bool,
     #[command(flatten)]
     pub(crate) numa: NumaArgs,
+    #[command(flatten)]
+    pub(crate) smbios: SmbiosArgs,
     /// Reserve this range of RAM in the guest's memory map, END exclusive: in bytes or with a unit; can be repeated.
     #[arg(long = "reserve", value_name = "START..END", value_parser = range)]
     reserved: Vec<GuestRange>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use boot_core::machine::{Numa, NumaNode};
 use boot_core::{GuestRange, MemoryMap};
+use boot_smbios::Identity;
 use contract::Digest;
 use hv_core::Outcome;
 use hv_core::virt::{Gic, RiscvIrqchip};
@@ -162,7 +163,7 @@ const ACPI_REBOOT: Scenario = Scenario {
     ..ACPI
 };
 
-/// The same with an early console, whose port the kernel has from the SPCR.
+/// The same with an early console, whose port the kernel has from the SPCR, and with SMBIOS tables, which the kernel logs.
 const EARLYCON: Scenario = Scenario {
     name: "acpi-earlycon",
     vcpus: 1,
@@ -248,6 +249,14 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         deadline: Duration::from_mins(4),
         ..Setup::of(kernel.board)
     };
+    if scenario.options.contains("earlycon") {
+        let mut identity = Identity::default();
+        identity.manufacturer = Some("vmboot tests".into());
+        identity.product_name = Some("a machine".into());
+        identity.bios_version = Some("17".into());
+        identity.bios_release_date = Some("11/28/2026".into());
+        setup.smbios = Some(identity);
+    }
     if scenario.numa {
         let machine = machine::describe(&setup)?;
         setup.numa = Some(numa(scenario.vcpus, &machine.memory)?);
@@ -286,6 +295,7 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         };
         expected.push(format!("SPCR: console: uart,{port},115200\r\n"));
         expected.push("bootconsole [uart0] enabled\r\n".to_owned());
+        expected.push("DMI: vmboot tests a machine, BIOS 17 11/28/2026\r\n".to_owned());
     }
     if scenario.numa {
         expected.push("node 0: cpus 0,2, distances 10 33, memory ".to_owned());

@@ -60,6 +60,7 @@ const MEMORY: &str = "Memory";
 const VCPUS: &str = "vCPUs and interrupt controller";
 const ADDRESS: &str = "Addresses";
 const NUMA: &str = "NUMA nodes";
+const SMBIOS: &str = "SMBIOS tables";
 const CMDLINE: &str = "Kernel command line";
 const HABIT: &str = "Options of other programs";
 const USAGE: &str = "Subcommands and options";
@@ -235,6 +236,10 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     row(ADDRESS, &["plan", "vmlinux", "--acpi-rsdp", "e0000"]),
+    row(SMBIOS, &["plan", "vmlinux", "--smbios", "Example"]),
+    row(SMBIOS, &["plan", "vmlinux", "--smbios", "product=Example"]),
+    row(SMBIOS, &["plan", "vmlinux", "--smbios", "system-uuid=1"]),
+    row(SMBIOS, &["plan", "vmlinux", "--smbios", "system-family="]),
     row(NUMA, &["plan", "vmlinux", "--numa-node", "256M"]),
     row(NUMA, &["plan", "vmlinux", "--numa-node", "mem=half,cpus=0"]),
     row(NUMA, &["plan", "vmlinux", "--numa-node", "mem=512M,cpus=all"]),
