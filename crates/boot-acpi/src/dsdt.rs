@@ -5,17 +5,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use acpi_tables::Aml;
-use acpi_tables::aml::{
-    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name, Package, Path,
-    ResourceTemplate, Uuid,
-};
+use acpi_tables::aml::{Device, EISAName, IO, Interrupt, Name, Package, Path, Uuid};
 use boot_core::machine::{InterruptController, Serial, SerialKind, VirtioMmio};
-use boot_core::{Arch, GuestRange, Machine};
+use boot_core::{Arch, Machine};
 
 use crate::error::AcpiError;
 use crate::gsi::{Gsi, RISCV_GSI_BASE};
 use crate::oem::{bytes, table};
 use crate::pc::{Pc, SERIAL_PORTS, SerialPort};
+use crate::pci;
+use crate::resources::{Registers, Resources};
 
 /// Revision of the DSDT: integers have 64 bits.
 const REVISION: u8 = 2;
@@ -52,6 +51,9 @@ pub(crate) fn dsdt(machine: &Machine, pc: Option<&Pc>) -> Result<Vec<u8>, AcpiEr
         code.extend(controller(&machine.platform.interrupt_controller)?);
         for (number, port) in (0_u16..).zip(&machine.platform.serial) {
             code.extend(serial(machine, number, port)?);
+        }
+        if let Some(host) = &machine.platform.pci {
+            code.extend(pci::devices(machine, host)?);
         }
     }
     for (number, slot) in (0_u16..).zip(slots) {
@@ -154,35 +156,6 @@ fn cpu(uid: u32) -> Vec<u8> {
     bytes(&Device::new(Path::new(&path), vec![&hid, &uid]))
 }
 
-/// Registers in memory.
-enum Registers {
-    Low(Memory32Fixed),
-    High(AddressSpace<u64>),
-}
-
-impl Registers {
-    fn new(device: &'static str, range: GuestRange) -> Result<Self, AcpiError> {
-        let last = range.end().checked_sub(1).filter(|_| !range.is_empty());
-        let last = last.ok_or(AcpiError::NoRegisters { device, range })?;
-        let (start, len) = (u32::try_from(range.start()), u32::try_from(range.len()));
-        if let (Ok(start), Ok(len), Ok(_)) = (start, len, u32::try_from(last)) {
-            return Ok(Self::Low(Memory32Fixed::new(true, start, len)));
-        }
-        let kind = AddressSpaceCacheable::NotCacheable;
-        let registers = AddressSpace::new_memory(kind, true, range.start(), last, None);
-        Ok(Self::High(registers))
-    }
-}
-
-impl Aml for Registers {
-    fn to_aml_bytes(&self, sink: &mut dyn acpi_tables::AmlSink) {
-        match self {
-            Self::Low(registers) => registers.to_aml_bytes(sink),
-            Self::High(registers) => registers.to_aml_bytes(sink),
-        }
-    }
-}
-
 /// An interrupt of one device, active when high.
 fn resource(gsi: Gsi) -> Interrupt {
     Interrupt::new(true, gsi.is_edge, false, false, gsi.number)
@@ -219,7 +192,7 @@ impl Aml for Code<'_> {
 fn device(path: &str, hid: &dyn Aml, uid: u16, resources: &[&dyn Aml], objects: &[u8]) -> Vec<u8> {
     let hid = Name::new("_HID".into(), hid);
     let uid = Name::new("_UID".into(), &uid);
-    let crs = Name::new("_CRS".into(), &ResourceTemplate::new(resources.to_vec()));
+    let crs = Name::new("_CRS".into(), &Resources(resources.to_vec()));
     bytes(&Device::new(
         Path::new(path),
         vec![&hid, &uid, &crs, &Code(objects)],

@@ -27,6 +27,22 @@ pub enum AcpiError {
         /// Its interrupt line.
         line: Line,
     },
+    /// The configuration space of the PCI host is not that of whole buses.
+    #[error("the PCI configuration space at {range} must have 1 MiB for each of 1 to 256 buses")]
+    Ecam {
+        /// The configuration space.
+        range: GuestRange,
+    },
+    /// A window of the PCI host is empty, or ends beyond its PCI address space.
+    #[error(
+        "the PCI window at {range}, which leads to {pci_addr:#x}, is empty or ends beyond its PCI address space"
+    )]
+    PciWindow {
+        /// The window.
+        range: GuestRange,
+        /// The PCI address of its start.
+        pci_addr: u64,
+    },
     /// A device has no registers.
     #[error("the {device} at {range} has no registers")]
     NoRegisters {

@@ -8,7 +8,7 @@ use boot_core::machine::{Arm64Cpu, Cpus, RiscvCpus};
 use crate::error::AcpiError;
 use crate::gtdt::gtdt;
 use crate::rhct::rhct;
-use crate::{dsdt, madt};
+use crate::{dsdt, madt, pci};
 
 /// The CPUs of a machine whose description is complete.
 enum PlatformCpus<'a> {
@@ -16,11 +16,11 @@ enum PlatformCpus<'a> {
     Riscv64(&'a RiscvCpus),
 }
 
-/// The MADT, and the GTDT or RHCT.
+/// The MADT, the GTDT or RHCT, and with a PCI host the MCFG and IORT.
 pub(crate) fn tables(machine: &Machine) -> Result<Vec<Vec<u8>>, AcpiError> {
     let platform = &machine.platform;
     let controller = &platform.interrupt_controller;
-    Ok(match cpus(machine)? {
+    let mut tables: Vec<_> = match cpus(machine)? {
         PlatformCpus::Arm64(cpus) => {
             if cpus.len() > 1 && platform.psci.is_none() {
                 return Err(AcpiError::NoPsci);
@@ -29,7 +29,12 @@ pub(crate) fn tables(machine: &Machine) -> Result<Vec<Vec<u8>>, AcpiError> {
             [madt::of_arm64(cpus, controller)?, gtdt(timer)?].into()
         }
         PlatformCpus::Riscv64(cpus) => [madt::of_riscv64(&cpus.harts, controller)?, rhct(cpus)?].into(),
-    })
+    };
+    if let Some(host) = &platform.pci {
+        tables.push(pci::mcfg(host)?);
+        tables.extend(pci::iort(machine, host));
+    }
+    Ok(tables)
 }
 
 /// The CPUs of the platform: as many as the machine has, and of its architecture.

@@ -9,11 +9,12 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use boot_acpi::{AcpiTables, Pc, ResetPort, SerialPort};
+use boot_core::machine::Line;
 use boot_core::{Arch, GuestMemory as _, Machine, SliceMemory};
 use fw_acpi::{Acpi, Signature};
 use hv_core::virt::{Gic, RiscvIrqchip};
 use libtest_mimic::{Arguments, Failed, Trial};
-use machines::{arm64, machine, numa_machine, riscv64, with_numa};
+use machines::{arm64, machine, numa_machine, riscv64, with_numa, with_pci};
 
 /// Address of the tables.
 const BASE: u64 = 0xe_0000;
@@ -196,6 +197,11 @@ fn main() -> ExitCode {
         ("numa-x2apic", numa_machine(300), Pc::default()),
         ("other-ports", machine(2, 1), other),
         ("arm64-gicv2", arm64(4, Gic::V2), Pc::default()),
+        (
+            "arm64-pci",
+            with_pci(arm64(1, Gic::V3WithIts), Line::Spi),
+            Pc::default(),
+        ),
         ("arm64-numa", with_numa(arm64(4, Gic::V3WithIts)), Pc::default()),
         ("arm64-300-cpus", with_numa(arm64(300, Gic::V3)), Pc::default()),
         ("riscv64-plic", riscv64(4, RiscvIrqchip::Plic), Pc::default()),

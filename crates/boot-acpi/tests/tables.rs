@@ -15,7 +15,7 @@ use boot_core::machine::{
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind, SliceMemory};
 use fw_acpi::{Acpi, AddressSpace, Fadt, MemoryRange, Namespace, Power, Register, Reset, Signature, SoftOff};
 use hv_core::virt::{self, Gic, RiscvIrqchip};
-use machines::{arm64, machine, numa_machine, riscv64, slot, with_numa};
+use machines::{arm64, machine, numa_machine, riscv64, slot, with_numa, with_pci};
 use proptest::prelude::*;
 
 const BASE: u64 = 0xe_0000;
@@ -437,6 +437,46 @@ fn interrupts_that_a_platform_does_not_have_are_refused() {
         arm64(1, Gic::V3),
         |machine| machine.platform.timer.as_mut().unwrap().physical = Interrupt::level(Line::Spi(1)),
         "the physical timer has SPI 1, expected a private peripheral interrupt, 0 to 15",
+    );
+}
+
+#[test]
+fn a_pci_host_has_its_configuration_space_and_windows() {
+    let machines = [
+        (with_pci(arm64(2, Gic::V3WithIts), Line::Spi), true),
+        (with_pci(arm64(2, Gic::V2), Line::Spi), false),
+        (with_pci(riscv64(2, RiscvIrqchip::Plic), Line::Source), false),
+    ];
+    for (machine, has_iort) in machines {
+        check_machine(&machine);
+        let mut found = read(&machine, &Pc::default());
+        let memory = memory_at(BASE, &mut found.memory);
+        let table = |signature| found.acpi.table(&memory, Signature(signature)).unwrap();
+        // Base address, segment, first and last bus (PCI Firmware Specification 3.3, table 4-3).
+        let mcfg = table(*b"MCFG").unwrap();
+        assert_eq!(mcfg.len(), 60);
+        assert_eq!(mcfg[44..52], virt::PCI_ECAM.start().to_le_bytes());
+        assert_eq!(mcfg[52..56], [0, 0, 0, 255]);
+        assert_eq!(table(*b"IORT").is_some(), has_iort);
+        let host = found.namespace.devices_with_id("PNP0A08").next().unwrap();
+        assert_eq!(host.path, "\\_SB_.PCI0");
+        let ecam = found.namespace.devices_with_id("PNP0C02").next().unwrap();
+        assert_eq!(ecam.memory[0].addr, virt::PCI_ECAM.start());
+    }
+}
+
+#[test]
+fn pci_hosts_that_the_tables_cannot_describe_are_refused() {
+    let host = || with_pci(arm64(1, Gic::V3), Line::Spi);
+    refused(
+        host(),
+        |machine| machine.platform.pci.as_mut().unwrap().ecam = GuestRange::new(0, 0x1_8000).unwrap(),
+        "the PCI configuration space at 0x0..0x18000 must have 1 MiB for each of 1 to 256 buses",
+    );
+    refused(
+        host(),
+        |machine| machine.platform.pci.as_mut().unwrap().windows[1].pci_addr = 0xffff_8000,
+        "the PCI window at 0x40000000..0x40010000, which leads to 0xffff8000, is empty or ends beyond its PCI address space",
     );
 }
 

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use boot_acpi::{AcpiTables, Pc, ResetPort, SerialPort};
 use boot_core::machine::{
     Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Isa,
-    Line, MmuType, Numa, NumaNode, Plic, Psci, PsciMethod, PsciVersion, RiscvCpus, RiscvHart, Serial,
-    SerialKind, VirtioMmio,
+    Line, MmuType, Numa, NumaNode, PciHost, PciSpace, PciWindow, Plic, Psci, PsciMethod, PsciVersion,
+    RiscvCpus, RiscvHart, Serial, SerialKind, VirtioMmio,
 };
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, SliceMemory};
 use fw_acpi::{Acpi, Namespace, Power, Signature, SoftOff};
@@ -166,6 +166,20 @@ fn serial(bytes: &mut Bytes<'_>, arch: Arch) -> Serial {
     Serial::new(kind, registers(bytes), bytes.u32()).with_interrupt(interrupt)
 }
 
+fn pci(bytes: &mut Bytes<'_>, arch: Arch) -> PciHost {
+    let buses = u64::from(bytes.number()) << 20 | u64::from(bytes.u8() == 0xff);
+    let ecam = GuestRange::new(u64::from(bytes.u32()) << 12, buses).unwrap_or(GuestRange::EMPTY);
+    let spaces = [PciSpace::Io, PciSpace::Memory32, PciSpace::Memory64];
+    let windows = (0..bytes.u8() & 3).map(|_| {
+        let space = spaces[usize::from(bytes.u8() % 3)];
+        let addr = bytes.u64() >> (bytes.u8() & 63);
+        PciWindow::new(space, registers(bytes), addr)
+    });
+    let windows = windows.collect();
+    let intx = bytes.option(|bytes| [(); 4].map(|()| interrupt(bytes, arch)));
+    PciHost::new(ecam, windows).with_intx(intx).with_msi(bytes.flag())
+}
+
 /// The hardware of an arm64 or riscv64 machine.
 fn platform(bytes: &mut Bytes<'_>, machine: &mut Machine) {
     let arch = machine.arch;
@@ -180,6 +194,7 @@ fn platform(bytes: &mut Bytes<'_>, machine: &mut Machine) {
     }
     let method = [PsciMethod::Hvc, PsciMethod::Smc][usize::from(bytes.u8() & 1)];
     platform.psci = (bytes.u8() != 0xff).then_some(Psci::new(method, PsciVersion::V1_0));
+    platform.pci = bytes.option(|bytes| pci(bytes, arch));
     platform.serial = (0..bytes.u8() & 3).map(|_| serial(bytes, arch)).collect();
 }
 
@@ -308,6 +323,14 @@ pub(crate) fn check_tables(machine: &Machine, pc: &Pc, tables: &AcpiTables) {
         }
         (cpus, arch) => panic!("{arch} {cpus:?}"),
     }
+    match (&machine.platform.pci, table(*b"MCFG")) {
+        (Some(host), Some(mcfg)) => {
+            assert_eq!((mcfg.len(), le64(&mcfg, 44)), (60, host.ecam.start()));
+            assert_eq!((u64::from(mcfg[55]) + 1) << 20, host.ecam.len());
+        }
+        (None, None) => {}
+        (host, found) => panic!("{found:?} for {host:?}"),
+    }
     let found = (table(*b"SRAT"), table(*b"SLIT"));
     match (&machine.numa, found) {
         (Some(numa), (Some(srat), Some(slit))) => {
@@ -335,8 +358,15 @@ fn limit(machine: &Machine, before: usize) -> usize {
         machine.platform.interrupt_controller,
         InterruptController::Plic(_) | InterruptController::Aplic(_)
     );
-    let is_first = usize::from(is_controller && machine.arch != Arch::X86_64);
-    fw_acpi::aml::MAX_DEVICES.saturating_sub(before + is_first)
+    let is_pc = machine.arch == Arch::X86_64;
+    let is_first = usize::from(is_controller && !is_pc);
+    // The host and its configuration space.
+    let of_pci = if is_pc || machine.platform.pci.is_none() {
+        0
+    } else {
+        2
+    };
+    fw_acpi::aml::MAX_DEVICES.saturating_sub(before + is_first + of_pci)
 }
 
 fn check_slots(machine: &Machine, namespace: &Namespace) {

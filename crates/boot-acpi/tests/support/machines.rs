@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use boot_core::machine::Isa;
-use boot_core::machine::{Interrupt, Line, Numa, NumaNode, VirtioMmio};
+use boot_core::machine::{Interrupt, Line, Numa, NumaNode, PciHost, PciSpace, PciWindow, VirtioMmio};
 use boot_core::{Arch, GuestRange, Machine, MemoryMap};
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 
@@ -56,5 +56,22 @@ pub(crate) fn with_numa(mut machine: Machine) -> Machine {
         NumaNode::default(),
     ]);
     machine.numa = Some(numa.with_distance(0, 1, 16).with_distance(2, 0, 254));
+    machine
+}
+
+/// A host with windows of all kinds, and interrupts if the machine has these lines.
+pub(crate) fn with_pci(mut machine: Machine, line: fn(u32) -> Line) -> Machine {
+    let window =
+        |space, start, pci_addr| PciWindow::new(space, GuestRange::new(start, 0x1_0000).unwrap(), pci_addr);
+    let windows = vec![
+        window(PciSpace::Io, 0x3eff_0000, 0),
+        window(PciSpace::Memory32, 0x4000_0000, 0x4000_0000),
+        window(PciSpace::Memory64, 1 << 40, 1 << 40),
+    ];
+    let intx = [60, 61, 62, 63].map(|number| Interrupt::level(line(number)));
+    let host = PciHost::new(virt::PCI_ECAM, windows)
+        .with_intx(intx)
+        .with_msi(true);
+    machine.platform.pci = Some(host);
     machine
 }
