@@ -34,7 +34,7 @@ pub(crate) struct MachineArgs {
     #[arg(long)]
     pub(crate) no_acpi: bool,
     /// Describe an arm64 or riscv64 machine by ACPI tables in place of a device tree. A PC has ACPI tables without this option.
-    #[arg(long, conflicts_with_all = ["no_acpi", "acpi_rsdp", "dtb"])]
+    #[arg(long, conflicts_with_all = ["no_acpi", "acpi_rsdp"])]
     pub(crate) acpi: bool,
     #[command(flatten)]
     pub(crate) numa: NumaArgs,

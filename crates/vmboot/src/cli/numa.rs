@@ -13,7 +13,7 @@ use super::number::memory_size;
 pub(crate) struct NumaArgs {
     /// NUMA node: a part of --memory, from the lowest addresses on, and vCPUs, such as mem=256M,cpus=0-1; cpus= can be
     /// repeated. Repeat the option for each node.
-    #[arg(long = "numa-node", value_name = "mem=SIZE,cpus=A-B", value_parser = node, conflicts_with_all = ["no_acpi", "acpi_rsdp", "dtb"])]
+    #[arg(long = "numa-node", value_name = "mem=SIZE,cpus=A-B", value_parser = node, conflicts_with_all = ["no_acpi", "acpi_rsdp"])]
     nodes: Vec<NodeArg>,
     /// Distance between two NUMA nodes, 11 to 254, such as 0,1=30 for the nodes 0 and 1; can be repeated [default: 20].
     #[arg(long = "numa-distance", value_name = "A,B=N", value_parser = distance, requires = "nodes")]
