@@ -99,6 +99,8 @@ fn list(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Result<Vec<String>, Erro
 fn nightly(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Command {
     let mut command = Command::new(cargo_fuzz);
     command.arg("fuzz").current_dir(workspace.root());
+    // Memory that is free stays in a quarantine, by default of 256 MiB, which would count as memory of the target.
+    command.env("ASAN_OPTIONS", "quarantine_size_mb=64");
     if toolchain::of_rustup(workspace, |name| name.starts_with("nightly")).is_some() {
         command
             .env("RUSTUP_TOOLCHAIN", "nightly")

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::slit::SLIT;
 use acpi_tables::srat::MemoryAffinity;
-use boot_core::Machine;
 use boot_core::machine::Numa;
+use boot_core::{Arch, Machine};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -25,9 +25,9 @@ const SRAT_ONE: usize = 36;
 /// The structure is that of a CPU that exists (ACPI 6.5, sections 5.2.16.1 and 5.2.16.3: flags).
 const ENABLED: u32 = 1;
 
-/// The SRAT of `machine` with these nodes: its CPUs, by their APIC identifiers, and its RAM (ACPI 6.5, section 5.2.16).
+/// The SRAT of `machine` with these nodes: its CPUs, by their APIC identifiers or UIDs, and its RAM (ACPI 6.5, section 5.2.16).
 ///
-/// `acpi_tables` has a SRAT without structures of APICs, so only its memory structure is of use.
+/// `acpi_tables` has a SRAT without structures of APICs and GICs, so only its memory structure is of use.
 pub(crate) fn srat(machine: &Machine, numa: &Numa) -> Vec<u8> {
     let mut srat = Sdt::new(
         *b"SRAT",
@@ -40,9 +40,11 @@ pub(crate) fn srat(machine: &Machine, numa: &Numa) -> Vec<u8> {
     srat.write_u32(SRAT_ONE, 1);
     let mut structures = Vec::new();
     for (cpu, node) in numa.cpus() {
-        match xapic_id(cpu) {
-            Some(short) => structures.extend_from_slice(ApicAffinity::new(node, short).as_bytes()),
-            None => structures.extend_from_slice(X2ApicAffinity::new(node, cpu).as_bytes()),
+        match (machine.arch, xapic_id(cpu)) {
+            (Arch::Aarch64, _) => structures.extend_from_slice(GiccAffinity::new(node, cpu).as_bytes()),
+            (Arch::Riscv64, _) => structures.extend_from_slice(RintcAffinity::new(node, cpu).as_bytes()),
+            (_, Some(short)) => structures.extend_from_slice(ApicAffinity::new(node, short).as_bytes()),
+            (_, None) => structures.extend_from_slice(X2ApicAffinity::new(node, cpu).as_bytes()),
         }
     }
     for (range, node) in numa.ram(&machine.memory) {
@@ -128,6 +130,64 @@ impl X2ApicAffinity {
             flags: ENABLED.into(),
             clock_domain: U32::ZERO,
             reserved_end: U32::ZERO,
+        }
+    }
+}
+
+/// GICC affinity structure (ACPI 6.5, section 5.2.16.4).
+#[derive(Clone, Copy, Debug, Immutable, IntoBytes)]
+#[repr(C)]
+struct GiccAffinity {
+    kind: u8,
+    length: u8,
+    domain: U32,
+    processor_uid: U32,
+    flags: U32,
+    clock_domain: U32,
+}
+
+const _: () = assert!(size_of::<GiccAffinity>() == 18);
+
+impl GiccAffinity {
+    /// The CPU with this UID.
+    fn new(domain: u32, uid: u32) -> Self {
+        Self {
+            kind: 3,
+            length: 18,
+            domain: domain.into(),
+            processor_uid: uid.into(),
+            flags: ENABLED.into(),
+            clock_domain: U32::ZERO,
+        }
+    }
+}
+
+/// RINTC affinity structure (ACPI 6.6, section 5.2.16.8). That of `acpi_tables` lacks the proximity domain.
+#[derive(Clone, Copy, Debug, Immutable, IntoBytes)]
+#[repr(C)]
+struct RintcAffinity {
+    kind: u8,
+    length: u8,
+    reserved: U16,
+    domain: U32,
+    processor_uid: U32,
+    flags: U32,
+    clock_domain: U32,
+}
+
+const _: () = assert!(size_of::<RintcAffinity>() == 20);
+
+impl RintcAffinity {
+    /// The hart with this UID.
+    fn new(domain: u32, uid: u32) -> Self {
+        Self {
+            kind: 7,
+            length: 20,
+            reserved: U16::ZERO,
+            domain: domain.into(),
+            processor_uid: uid.into(),
+            flags: ENABLED.into(),
+            clock_domain: U32::ZERO,
         }
     }
 }

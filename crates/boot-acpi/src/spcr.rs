@@ -2,22 +2,98 @@
 
 use alloc::vec::Vec;
 
-use acpi_tables::sdt::Sdt;
+use boot_core::machine::{Serial, SerialKind};
+use boot_core::{Arch, Machine};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::oem::{HEADER_LEN, OEM_ID, OEM_REVISION, OEM_TABLE_ID};
+use crate::error::AcpiError;
+use crate::gsi::Gsi;
+use crate::oem::table;
 use crate::pc::SerialPort;
 
 /// Revision of the table: interface types are those of the DBG2 table.
 const REVISION: u8 = 2;
 
-/// The SPCR of a serial port: 115200 baud, 8 data bits, no parity, one stop bit, no flow control, a VT100. `acpi_tables` has that of the SBI
+/// Interface types (Microsoft, "Debug Port Table 2", table 3).
+mod interface {
+    /// Compatible with the 16550.
+    pub(super) const NS16550: u8 = 0;
+    pub(super) const PL011: u8 = 3;
+    /// Compatible with the 16550, with registers as the address structure tells.
+    pub(super) const NS16550_BY_ADDRESS: u8 = 0x12;
+}
+
+/// Bits of the interrupt type.
+mod interrupt {
+    /// A global system interrupt of an I/O APIC.
+    pub(super) const IO_APIC: u8 = 1 << 1;
+    /// One of a GIC.
+    pub(super) const GIC: u8 = 1 << 3;
+    /// One of a PLIC or APLIC.
+    pub(super) const RISCV: u8 = 1 << 4;
+}
+
+/// The SPCR of a serial port of a PC: 115200 baud, 8 data bits, no parity, one stop bit, no flow control, a VT100. `acpi_tables` has that of the SBI
 /// console only.
 pub(crate) fn spcr(port: SerialPort) -> Vec<u8> {
-    let mut spcr = Sdt::new(*b"SPCR", HEADER_LEN, REVISION, OEM_ID, OEM_TABLE_ID, OEM_REVISION);
-    spcr.append_slice(Body::new(port).as_bytes());
-    spcr.as_slice().to_vec()
+    let console = Console {
+        interface_type: interface::NS16550,
+        // I/O ports of 8 bits, byte accesses.
+        address_kind: [1, 8, 0, 1],
+        address: port.port.into(),
+        interrupt_type: interrupt::IO_APIC,
+        gsi: port.gsi,
+    };
+    table(*b"SPCR", REVISION, Body::new(&console).as_bytes())
+}
+
+/// The SPCR of the serial port of an arm64 or riscv64 machine, with the same parameters.
+pub(crate) fn spcr_of_platform(machine: &Machine, port: &Serial) -> Result<Vec<u8>, AcpiError> {
+    // In memory: width in bits, offset, and size of accesses (1: a byte, 2: two bytes, 3: four bytes).
+    let (interface_type, [width, access]) = match port.kind {
+        SerialKind::Pl011 => (interface::PL011, [32, 3]),
+        SerialKind::Ns16550a {
+            reg_shift: 0,
+            reg_io_width: 1,
+        } => (interface::NS16550, [8, 1]),
+        SerialKind::Ns16550a { reg_io_width, .. } => {
+            let access = match reg_io_width {
+                1 => [8, 1],
+                2 => [16, 2],
+                _ => [32, 3],
+            };
+            (interface::NS16550_BY_ADDRESS, access)
+        }
+        _ => return Err(AcpiError::SerialKind { range: port.range }),
+    };
+    let interrupt = match port.interrupt {
+        Some(interrupt) => Some(Gsi::of(machine, "serial port", port.range, interrupt)?),
+        None => None,
+    };
+    let interrupt_type = match (interrupt, machine.arch) {
+        (None, _) => 0,
+        (Some(_), Arch::Aarch64) => interrupt::GIC,
+        (Some(_), _) => interrupt::RISCV,
+    };
+    let console = Console {
+        interface_type,
+        address_kind: [0, width, 0, access],
+        address: port.range.start(),
+        interrupt_type,
+        gsi: interrupt.map_or(0, |gsi| gsi.number),
+    };
+    Ok(table(*b"SPCR", REVISION, Body::new(&console).as_bytes()))
+}
+
+/// What differs between serial ports.
+struct Console {
+    interface_type: u8,
+    /// The front of a generic address structure (ACPI 6.5, section 5.2.3.2): address space, width and offset in bits, size of accesses.
+    address_kind: [u8; 4],
+    address: u64,
+    interrupt_type: u8,
+    gsi: u32,
 }
 
 /// The table behind its header.
@@ -26,7 +102,6 @@ pub(crate) fn spcr(port: SerialPort) -> Vec<u8> {
 struct Body {
     interface_type: u8,
     reserved0: [u8; 3],
-    /// A generic address structure (ACPI 6.5, section 5.2.3.2): address space, width and offset in bits, size of accesses.
     address_kind: [u8; 4],
     address: U64,
     interrupt_type: u8,
@@ -51,18 +126,15 @@ struct Body {
 const _: () = assert!(size_of::<Body>() == 44);
 
 impl Body {
-    fn new(port: SerialPort) -> Self {
+    fn new(console: &Console) -> Self {
         Self {
-            // Compatible with the 16550.
-            interface_type: 0,
+            interface_type: console.interface_type,
             reserved0: [0; 3],
-            // I/O ports of 8 bits, byte accesses.
-            address_kind: [1, 8, 0, 1],
-            address: u64::from(port.port).into(),
-            // Bit 1: a global system interrupt of an I/O APIC.
-            interrupt_type: 1 << 1,
+            address_kind: console.address_kind,
+            address: console.address.into(),
+            interrupt_type: console.interrupt_type,
             irq: 0,
-            gsi: port.gsi.into(),
+            gsi: console.gsi.into(),
             // 115200.
             baud_rate: 7,
             parity: 0,

@@ -10,47 +10,43 @@ use boot_core::{AdditionalLoad, Arch, Constraints, GuestRange, Machine, RamAlloc
 use crate::dsdt::dsdt;
 use crate::error::AcpiError;
 use crate::fadt::fadt;
-use crate::madt::madt;
 use crate::numa::{slit, srat};
 use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 use crate::pc::Pc;
-use crate::spcr::spcr;
+use crate::spcr::{spcr, spcr_of_platform};
+use crate::{madt, platform};
 
 /// Alignment of the tables: that of the RSDP (ACPI 6.5, section 5.2.5.1).
 const ALIGN: usize = 16;
 
-/// The ACPI tables of a PC: the RSDP, and behind it the tables that it leads to.
+/// The ACPI tables of a machine: the RSDP, and behind it the tables that it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PcTables {
+pub struct AcpiTables {
     rsdp: u64,
     bytes: Vec<u8>,
 }
 
-impl PcTables {
-    /// Largest number of CPUs: as many as KVM has identifiers for on x86_64 (`KVM_MAX_VCPU_IDS`).
+impl AcpiTables {
+    /// Largest number of CPUs of a PC: as many as KVM has identifiers for on x86_64 (`KVM_MAX_VCPU_IDS`).
     pub const MAX_VCPUS: u32 = 0x4000;
 
-    /// The tables of `machine` and `pc` for the guest physical address `addr`. They contain addresses of each other, so they belong there and nowhere
+    /// The tables of `machine` for the guest physical address `addr`. They contain addresses of each other, so they belong there and nowhere
     /// else. Their length does not depend on the address.
+    ///
+    /// `pc` is the hardware of a PC that `machine` does not describe. All hardware of an arm64 or riscv64 machine is in its
+    /// [`platform`](Machine::platform); `pc` is not used for it.
     ///
     /// # Errors
     ///
-    /// [`AcpiError::Arch`] for a machine that is not a PC, [`AcpiError::TooManyCpus`], [`AcpiError::Numa`], [`AcpiError::Interrupt`],
-    /// [`SlotAddress`](AcpiError::SlotAddress) and [`TooManySlots`](AcpiError::TooManySlots) for virtio-mmio slots that a PC cannot have,
+    /// [`AcpiError::TooManyCpus`], [`AcpiError::Numa`], [`AcpiError::Interrupt`],
+    /// [`NoRegisters`](AcpiError::NoRegisters) and [`TooManySlots`](AcpiError::TooManySlots) for devices that the machine cannot have,
     /// [`AcpiError::Port0`] and [`PortRange`](AcpiError::PortRange) for I/O ports, [`AcpiError::Address`] for an address that is not a multiple of 16
-    /// or too high.
+    /// or too high; and for a platform that is incomplete or inconsistent, the other variants.
     pub fn new(machine: &Machine, pc: &Pc, addr: u64) -> Result<Self, AcpiError> {
-        if machine.arch != Arch::X86_64 {
-            return Err(AcpiError::Arch(machine.arch));
-        }
-        pc.check()?;
-        let vcpus = machine.vcpus.get();
-        if vcpus > Self::MAX_VCPUS {
-            return Err(AcpiError::TooManyCpus {
-                found: vcpus,
-                max: Self::MAX_VCPUS,
-            });
-        }
+        let (pc, first) = match machine.arch {
+            Arch::X86_64 => (Some(pc), Vec::from([of_pc(machine, pc)?])),
+            _ => (None, platform::tables(machine)?),
+        };
         if let Some(numa) = &machine.numa {
             numa.check(machine.vcpus, &machine.memory)?;
         }
@@ -58,16 +54,23 @@ impl PcTables {
             addr,
             bytes: vec![0; Rsdp::len()],
         };
-        let dsdt = dsdt(pc, &machine.platform.virtio_mmio)?;
+        let dsdt = dsdt(machine, pc)?;
         let dsdt = tables.push(&dsdt);
-        let fadt = tables.push(&bytes(&fadt(pc, dsdt)));
-        let madt = tables.push(&bytes(&madt(pc, vcpus)));
         let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
-        for table in [fadt, madt] {
-            xsdt.add_entry(table);
+        xsdt.add_entry(tables.push(&bytes(&fadt(machine, pc, dsdt))));
+        for table in first {
+            xsdt.add_entry(tables.push(&table));
         }
-        if let Some(port) = pc.serial {
-            xsdt.add_entry(tables.push(&spcr(port)));
+        let console = match pc {
+            Some(pc) => pc.serial.map(spcr),
+            None => machine
+                .platform
+                .serial
+                .first()
+                .map_or(Ok(None), |port| spcr_of_platform(machine, port).map(Some))?,
+        };
+        if let Some(table) = console {
+            xsdt.add_entry(tables.push(&table));
         }
         if let Some(numa) = &machine.numa {
             for table in [srat(machine, numa), slit(numa)] {
@@ -91,19 +94,27 @@ impl PcTables {
         })
     }
 
-    /// The tables in the last pages of RAM below 4 GiB that have room for them.
+    /// The tables in the last pages of RAM that have room for them, below 4 GiB if possible. Those of a PC must be there.
     ///
     /// # Errors
     ///
     /// [`AcpiError::NoRoom`] without such pages, and those of [`new`](Self::new).
     pub fn at_end_of_ram(machine: &Machine, pc: &Pc) -> Result<Self, AcpiError> {
         let len = Self::new(machine, pc, 0)?.bytes.len();
-        let pages = Constraints::below_4g(0x1000).not_below(0x1000).highest();
-        let range = RamAllocator::new(&machine.memory).allocate("ACPI tables", arith::to_u64(len), &pages);
-        match range {
-            Ok(range) => Self::new(machine, pc, range.start()),
-            Err(_) => Err(AcpiError::NoRoom { len }),
+        let is_pc = machine.arch == Arch::X86_64;
+        let low = Constraints::below_4g(0x1000);
+        let anywhere = (!is_pc).then_some(Constraints::aligned(0x1000));
+        for pages in [Some(low), anywhere].into_iter().flatten() {
+            let pages = pages.not_below(0x1000).highest();
+            let mut ram = RamAllocator::new(&machine.memory);
+            for reserved in &machine.platform.reserved_memory {
+                ram.exclude_rest("reserved memory", reserved.range);
+            }
+            if let Ok(range) = ram.allocate("ACPI tables", arith::to_u64(len), &pages) {
+                return Self::new(machine, pc, range.start());
+            }
         }
+        Err(AcpiError::NoRoom { len, is_pc })
     }
 
     /// The guest physical address of the RSDP, which is that of the first byte.
@@ -131,6 +142,19 @@ impl PcTables {
     pub fn range(&self) -> GuestRange {
         GuestRange::new(self.rsdp, arith::to_u64(self.bytes.len())).unwrap_or(GuestRange::EMPTY)
     }
+}
+
+/// The MADT of a PC.
+fn of_pc(machine: &Machine, pc: &Pc) -> Result<Vec<u8>, AcpiError> {
+    pc.check()?;
+    let vcpus = machine.vcpus.get();
+    if vcpus > AcpiTables::MAX_VCPUS {
+        return Err(AcpiError::TooManyCpus {
+            found: vcpus,
+            max: AcpiTables::MAX_VCPUS,
+        });
+    }
+    Ok(bytes(&madt::of_pc(pc, vcpus)))
 }
 
 /// Tables one after the other.

@@ -1,6 +1,6 @@
 //! Tables as a load of a boot.
 
-use boot_acpi::{Pc, PcTables};
+use boot_acpi::{AcpiTables, Pc};
 use boot_core::{
     AdditionalContent, AdditionalLoad, AdditionalPlace, Arch, Machine, MemoryMap, PlacedAdditional,
     RamAllocator, RegionKind,
@@ -9,7 +9,7 @@ use boot_core::{
 #[test]
 fn tables_are_a_load_in_reclaimable_memory() {
     let machine = Machine::new(Arch::X86_64, MemoryMap::pc(64 << 20).unwrap());
-    let tables = PcTables::at_end_of_ram(&machine, &Pc::default()).unwrap();
+    let tables = AcpiTables::at_end_of_ram(&machine, &Pc::default()).unwrap();
     let load: AdditionalLoad<'_> = tables.load();
     assert_eq!(load.place, AdditionalPlace::At(tables.rsdp()));
     assert_eq!(load.content, AdditionalContent::Bytes(tables.bytes()));

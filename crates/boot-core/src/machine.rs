@@ -42,6 +42,9 @@ pub struct Machine {
     pub numa: Option<Numa>,
     /// The guest physical address of the ACPI RSDP, if any.
     pub acpi_rsdp: Option<u64>,
+    /// The guest physical address of the SMBIOS entry point, if the boot protocol is to hand it over.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub smbios: Option<u64>,
     /// The hardware that is described to the guest by a device tree.
     pub platform: Platform,
 }
@@ -56,6 +59,7 @@ impl Machine {
             vcpus: NonZeroU32::MIN,
             numa: None,
             acpi_rsdp: None,
+            smbios: None,
             platform: Platform::new(),
         }
     }

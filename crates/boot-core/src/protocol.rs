@@ -142,6 +142,15 @@ pub enum PlanError {
         /// Address of the RSDP.
         addr: u64,
     },
+    /// The SMBIOS entry point is in RAM that the guest uses for other data.
+    #[error(
+        "the SMBIOS entry point at {addr:#x} is in RAM that the guest may overwrite; pass it as an additional load, or reserve its \
+         region in the memory map"
+    )]
+    SmbiosInRam {
+        /// Address of the entry point.
+        addr: u64,
+    },
     /// A value exceeds what the protocol's structures can hold.
     #[error("{what} is {found:#x}, but the protocol {protocol} allows at most {max:#x}")]
     TooLarge {
@@ -304,7 +313,7 @@ pub fn select<'p>(
 ///
 /// # Errors
 ///
-/// [`PlanError::Incompatible`], [`PlanError::WrongMachine`], [`PlanError::NotAccepted`] or [`PlanError::RsdpInRam`].
+/// [`PlanError::Incompatible`], [`PlanError::WrongMachine`], [`PlanError::NotAccepted`], [`PlanError::RsdpInRam`] or [`PlanError::SmbiosInRam`].
 pub fn validate_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) -> Result<(), PlanError> {
     let BootRequest { image, machine, .. } = request;
     protocol
@@ -327,8 +336,9 @@ pub fn validate_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) 
             part,
         });
     }
-    match machine.acpi_rsdp {
-        Some(addr) if is_unprotected(request, addr) => Err(PlanError::RsdpInRam { addr }),
+    match (machine.acpi_rsdp, machine.smbios) {
+        (Some(addr), _) if is_unprotected(request, addr) => Err(PlanError::RsdpInRam { addr }),
+        (_, Some(addr)) if is_unprotected(request, addr) => Err(PlanError::SmbiosInRam { addr }),
         _ => Ok(()),
     }
 }

@@ -212,6 +212,8 @@ pub enum RequestPart {
     DeviceTree,
     /// The address of the ACPI RSDP ([`Machine::acpi_rsdp`]).
     AcpiRsdp,
+    /// The address of the SMBIOS entry point ([`Machine::smbios`]).
+    Smbios,
     /// Additional loads ([`BootRequest::additional_loads`]).
     AdditionalLoads,
     /// Random bytes for the entropy pool ([`BootRequest::rng_seed`]).
@@ -222,11 +224,12 @@ pub enum RequestPart {
 
 impl RequestPart {
     /// Every part.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Initrd,
         Self::Modules,
         Self::DeviceTree,
         Self::AcpiRsdp,
+        Self::Smbios,
         Self::AdditionalLoads,
         Self::RngSeed,
         Self::KaslrSeed,
@@ -240,6 +243,7 @@ impl fmt::Display for RequestPart {
             Self::Modules => "modules",
             Self::DeviceTree => "a device tree",
             Self::AcpiRsdp => "the address of the ACPI RSDP",
+            Self::Smbios => "the address of the SMBIOS entry point",
             Self::AdditionalLoads => "additional loads",
             Self::RngSeed => "random bytes for the entropy pool",
             Self::KaslrSeed => "a random number for KASLR",
@@ -335,6 +339,7 @@ impl<'a> BootRequest<'a> {
             RequestPart::Modules => !self.modules.is_empty(),
             RequestPart::DeviceTree => self.device_tree.is_some(),
             RequestPart::AcpiRsdp => self.machine.acpi_rsdp.is_some(),
+            RequestPart::Smbios => self.machine.smbios.is_some(),
             RequestPart::AdditionalLoads => !self.additional_loads.is_empty(),
             RequestPart::RngSeed => self.rng_seed.is_some(),
             RequestPart::KaslrSeed => self.kaslr_seed.is_some(),
@@ -472,6 +477,10 @@ mod tests {
         check(request(&bare).with_modules(&modules), &[RequestPart::Modules]);
         check(request(&bare).with_device_tree(&[]), &[RequestPart::DeviceTree]);
         check(request(&acpi), &[RequestPart::AcpiRsdp]);
+        let mut smbios = acpi.clone();
+        smbios.acpi_rsdp = None;
+        smbios.smbios = Some(0xf_0000);
+        check(request(&smbios), &[RequestPart::Smbios]);
         let loads = [AdditionalLoad::file("firmware", 1)];
         let with_load = request(&bare).with_additional_loads(&loads);
         check(with_load, &[RequestPart::AdditionalLoads]);
@@ -567,6 +576,7 @@ mod tests {
                 "modules",
                 "a device tree",
                 "the address of the ACPI RSDP",
+                "the address of the SMBIOS entry point",
                 "additional loads",
                 "random bytes for the entropy pool",
                 "a random number for KASLR"

@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 
 use boot_core::GuestRange;
 
+use crate::efi::EfiHandover;
+
 /// Boot parameters in `/chosen` (Devicetree Specification, "/chosen Node"; `chosen.yaml` of dt-schema), for
 /// [`create_fdt`](crate::create_fdt) and [`update_fdt`](crate::update_fdt).
 ///
@@ -28,6 +30,8 @@ pub struct Chosen<'a> {
     pub rng_seed: Option<&'a [u8]>,
     /// `kaslr-seed`: a random number for kernel address space layout randomization.
     pub kaslr_seed: Option<u64>,
+    /// `linux,uefi-*`: EFI tables, by which the kernel finds ACPI tables.
+    pub efi: Option<EfiHandover>,
 }
 
 impl<'a> Chosen<'a> {
@@ -39,6 +43,7 @@ impl<'a> Chosen<'a> {
             initrd: None,
             rng_seed: None,
             kaslr_seed: None,
+            efi: None,
         }
     }
 
@@ -75,25 +80,64 @@ impl<'a> Chosen<'a> {
         }
     }
 
+    /// Sets `linux,uefi-*`: EFI tables, by which the kernel finds ACPI tables.
+    #[must_use]
+    pub const fn with_efi(self, efi: EfiHandover) -> Self {
+        Self {
+            efi: Some(efi),
+            ..self
+        }
+    }
+
     /// The names of all properties that a [`Chosen`] may have.
-    pub(crate) const NAMES: [&'static str; 5] = [
+    pub(crate) const NAMES: [&'static str; 11] = [
         "bootargs",
         "linux,initrd-start",
         "linux,initrd-end",
         "rng-seed",
         "kaslr-seed",
+        "linux,uefi-system-table",
+        "linux,uefi-mmap-start",
+        "linux,uefi-mmap-size",
+        "linux,uefi-mmap-desc-size",
+        "linux,uefi-mmap-desc-ver",
+        "linux,uefi-secure-boot",
     ];
+    /// Without Secure Boot (`efi_secureboot_mode_disabled` in Linux `include/linux/efi.h`). Kernels with a patch for lockdown, such as those of Debian,
+    /// ignore all EFI properties if this one is missing.
+    const SECURE_BOOT_DISABLED: u32 = 2;
 
     /// The properties that are set, with their values.
     pub(crate) fn properties(&self) -> Vec<(&'static str, Vec<u8>)> {
         let number = |value: u64| value.to_be_bytes().to_vec();
-        let [bootargs, start, end, rng, kaslr] = Self::NAMES;
+        let cell = |value: u32| value.to_be_bytes().to_vec();
+        let [
+            bootargs,
+            start,
+            end,
+            rng,
+            kaslr,
+            table,
+            map,
+            map_len,
+            size,
+            version,
+            secure_boot,
+        ] = Self::NAMES;
+        // The binding has one cell for the length of the map.
+        let len = |efi: EfiHandover| u32::try_from(efi.memory_map.len()).unwrap_or(u32::MAX);
         [
             (!self.bootargs.is_empty()).then(|| (bootargs, self.bootargs.to_vec())),
             self.initrd.map(|initrd| (start, number(initrd.start()))),
             self.initrd.map(|initrd| (end, number(initrd.end()))),
             self.rng_seed.map(|seed| (rng, seed.to_vec())),
             self.kaslr_seed.map(|seed| (kaslr, number(seed))),
+            self.efi.map(|efi| (table, number(efi.system_table))),
+            self.efi.map(|efi| (map, number(efi.memory_map.start()))),
+            self.efi.map(|efi| (map_len, cell(len(efi)))),
+            self.efi.map(|efi| (size, cell(efi.descriptor_size))),
+            self.efi.map(|efi| (version, cell(efi.descriptor_version))),
+            self.efi.map(|_| (secure_boot, cell(Self::SECURE_BOOT_DISABLED))),
         ]
         .into_iter()
         .flatten()

@@ -79,6 +79,22 @@ pub fn create_fdt(machine: &Machine, chosen: &Chosen<'_>) -> Result<Vec<u8>, Cre
     tree.finish()
 }
 
+/// Creates a device tree that has only `/chosen`, for a boot by ACPI tables: Linux on arm64 prefers them to a device tree that describes no hardware.
+///
+/// # Errors
+///
+/// [`CreateFdtError::Writer`].
+pub fn create_chosen_fdt(cpus: &Cpus, chosen: &Chosen<'_>) -> Result<Vec<u8>, CreateFdtError> {
+    let mut tree = Writer::new()?;
+    tree.boot_cpu(boot_cpu_id(cpus));
+    tree.root(|tree| {
+        tree.cells("#address-cells", &[2])?;
+        tree.cells("#size-cells", &[2])?;
+        write_chosen(tree, chosen, None)
+    })?;
+    tree.finish()
+}
+
 /// The id of the boot CPU, which is the first CPU of the platform. `None` without CPUs.
 ///
 /// On arm64 it is the affinity, on riscv64 the hart id, which `a0` contains at entry. It is the `reg` of the CPU's node.

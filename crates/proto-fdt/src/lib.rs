@@ -24,18 +24,22 @@ pub mod read;
 
 mod chosen;
 mod create;
+mod efi;
 mod error;
 mod layout;
 mod plan;
 mod plugin;
+mod reserved;
 mod update;
 mod warning;
 
 pub use chosen::Chosen;
-pub use create::{boot_cpu_id, create_fdt};
+pub use create::{boot_cpu_id, create_chosen_fdt, create_fdt};
+pub use efi::EfiHandover;
 pub use error::{CreateFdtError, FdtWriterError};
 pub use plugin::{Arm64, PROTOCOL_ARM64, PROTOCOL_RISCV64, Riscv64};
-pub use update::{ReservedRange, UpdateFdtError, check_reserved_memory, reserved_ranges, update_fdt};
+pub use reserved::ReservedRange;
+pub use update::{UpdateFdtError, check_reserved_memory, reserved_ranges, update_fdt};
 pub use warning::Warning;
 
 #[cfg(feature = "registry")]

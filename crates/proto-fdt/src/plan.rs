@@ -8,17 +8,19 @@ use core::error::Error;
 use boot_core::placement::Piece;
 use boot_core::{
     BootFile, BootPlan, BootProtocol, BootRequest, CmdlineRef, Constraints, CpuState, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, Machine, PlacedAdditional, PlacedKernel, Placement, PlacementError,
-    PlanBuilder, PlanError, RamAllocator, RegionKind, arith, protocol,
+    IncompatibleImage, KernelImage, Load, LoadContent, Machine, MemoryMap, PlacedAdditional, PlacedKernel,
+    Placement, PlacementError, PlanBuilder, PlanError, RamAllocator, RegionKind, arith, protocol,
 };
 use boot_linux::arm64::ImageMetadata;
 
 use crate::chosen::Chosen;
-use crate::create::{boot_cpu_id, create_fdt, device_ranges};
+use crate::create::{boot_cpu_id, create_chosen_fdt, create_fdt, device_ranges};
 use crate::device_tree::DeviceTree;
+use crate::efi::{Block, EfiHandover, EfiTables, PAGE};
 use crate::label;
 use crate::layout::{Layout, MAX_FDT_SIZE};
-use crate::update::{ReservedRange, UpdateFdtError, check_reserved_memory, reserved_ranges, update_fdt};
+use crate::reserved::ReservedRange;
+use crate::update::{UpdateFdtError, check_reserved_memory, reserved_ranges, update_fdt};
 use crate::warning::Warning;
 
 /// Parameters of one protocol.
@@ -97,12 +99,158 @@ impl Planner<'_> {
             name,
             request,
             parameters,
-            abi,
             cmdline_max,
             caller_tree,
             reserved,
+            ..
         } = self;
-        let (name, cmdline_max) = (*name, *cmdline_max);
+        let (name, cmdline_max, machine) = (*name, *cmdline_max, request.machine);
+        let First {
+            kernel,
+            kernel_constraints,
+            entry,
+            base,
+            lowest,
+            additional,
+        } = self.place_first(ram)?;
+        let unmappable = || reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
+        let of_kernel = kernel_ranges(&kernel);
+        let bootargs = bootargs(request.cmdline, cmdline_max)?;
+        let mut described = machine.clone();
+        described.memory = additional.memory().clone();
+        let efi = EfiTables::of(&described, reserved);
+        let contents = TreeContents {
+            protocol: name,
+            request,
+            caller_tree: caller_tree.as_ref(),
+            machine: &described,
+        };
+        // The length depends on neither the initrd's address nor on a command line up to the requested capacity.
+        let longest = longest_bootargs(request.cmdline_bytes(cmdline_max)?.len(), &bootargs);
+        let mut used = of_kernel;
+        let labels = request.additional_loads.iter().map(|load| load.label);
+        used.extend(labels.zip(additional.ranges().iter().copied()));
+        let fixed_tree = ram.fixed_address(label::DEVICE_TREE);
+        let fixed_efi = efi
+            .as_ref()
+            .and_then(|tables| GuestRange::new(ram.fixed_address(label::EFI_TABLES)?, tables.len()));
+        let place_initrd = |tree_len| {
+            let Some(initrd_len) = request.initrd_len else {
+                return Ok(None);
+            };
+            let mut allocator = allocator(ram, &used, unmappable());
+            if let Some(range) = fixed_tree.and_then(|addr| GuestRange::new(addr, tree_len)) {
+                allocator.keep(label::DEVICE_TREE, range);
+            }
+            if let Some(range) = fixed_efi {
+                allocator.keep(label::EFI_TABLES, range);
+            }
+            let windows = not_below(parameters.layout.initrd(machine, kernel.extent()), lowest);
+            place(&mut allocator, label::INITRD, initrd_len.get(), windows).map(Some)
+        };
+        let range_of = |initrd: Option<(GuestRange, Constraints)>| initrd.map(|(range, _)| range);
+        // The initrd keeps clear of a tree at a fixed address, so the length of the tree must be known first.
+        let is_final = fixed_tree.is_none() && efi.is_none() && longest.len() == bootargs.len();
+        let (tree, len, initrd) = if is_final {
+            let initrd = place_initrd(0)?;
+            let tree = contents.build(&bootargs, range_of(initrd), None)?;
+            let len = arith::to_u64(tree.len());
+            (Some(tree), len, initrd)
+        } else {
+            let some_initrd = request.initrd_len.map(|_| GuestRange::EMPTY);
+            let some_efi = efi.as_ref().map(|_| EfiHandover::new(0, GuestRange::EMPTY));
+            let len = arith::to_u64(contents.build(&longest, some_initrd, some_efi)?.len());
+            (None, len, place_initrd(len)?)
+        };
+        check_tree_len(name, len)?;
+        let windows = not_below(parameters.layout.device_tree(machine, base), lowest);
+        used.extend(range_of(initrd).map(|range| (label::INITRD, range)));
+        let around_efi = fixed_efi.map(|range| (label::EFI_TABLES, range));
+        let around: Vec<_> = used.iter().copied().chain(around_efi).collect();
+        let (dtb_range, dtb_constraints) = place_device_tree(request, ram, len, windows, &around, reserved)?;
+        used.push((label::DEVICE_TREE, dtb_range));
+        let mut free = allocator(ram, &used, unmappable());
+        let placed_efi = efi.map(|tables| PlacedEfi::place(&tables, &mut free, windows));
+        let placed_efi = placed_efi.transpose()?;
+        let dtb = if let Some(tree) = tree {
+            tree
+        } else {
+            let handover = placed_efi.as_ref().map(|placed| placed.block.handover);
+            contents.build(&bootargs, range_of(initrd), handover)?
+        };
+
+        let mut builder = PlanBuilder::new(name, request, &kernel)
+            .kernel_constraints(kernel_constraints)
+            .additional(request, &additional)
+            .bytes(label::DEVICE_TREE, dtb_range, dtb, dtb_constraints)
+            .cpu(cpu(entry, dtb_range.start(), self.boot_cpu()));
+        if let Some(placed) = placed_efi {
+            builder = placed.add_to(builder, &described.memory);
+        }
+        if has_ram_below(machine, lowest) {
+            builder = builder.warning(Warning::UnusableRam { below: lowest });
+        }
+        if let Some((range, constraints)) = initrd {
+            builder = builder.file(label::INITRD, range, BootFile::Initrd, constraints);
+        }
+        Ok(builder.build()?)
+    }
+}
+
+/// The value of `bootargs` with the greatest length: `len` bytes unless the command line is empty and has no further capacity.
+fn longest_bootargs(len: usize, bootargs: &[u8]) -> Vec<u8> {
+    if len == 1 && bootargs.is_empty() {
+        Vec::new()
+    } else {
+        vec![b'x'; len]
+    }
+}
+
+/// Checks the length of a device tree.
+fn check_tree_len(protocol: &'static str, found: u64) -> Result<(), PlanError> {
+    if found <= MAX_FDT_SIZE {
+        return Ok(());
+    }
+    Err(PlanError::TooLarge {
+        protocol,
+        what: "the length of the device tree",
+        found,
+        max: MAX_FDT_SIZE,
+    })
+}
+
+/// What is placed before anything else.
+struct First {
+    kernel: PlacedKernel,
+    kernel_constraints: Constraints,
+    /// The address where the boot CPU starts.
+    entry: u64,
+    /// The 2 MiB boundary that the image is relative to.
+    base: u64,
+    /// The lowest address that the kernel can use.
+    lowest: u64,
+    additional: PlacedAdditional,
+}
+
+impl Planner<'_> {
+    /// The id of the boot CPU: that of the platform, or else that of the caller's tree.
+    fn boot_cpu(&self) -> u64 {
+        let of_tree = self.caller_tree.as_ref().map(|tree| tree.boot_cpuid_phys.into());
+        boot_cpu_id(&self.request.machine.platform.cpus)
+            .or(of_tree)
+            .unwrap_or(0)
+    }
+
+    /// Places the kernel and the additional loads.
+    fn place_first(&self, ram: &RamAllocator<'_>) -> Result<First, PlanError> {
+        let Self {
+            name,
+            request,
+            parameters,
+            abi,
+            reserved,
+            ..
+        } = self;
         let (image, machine) = (request.image, request.machine);
         let mut allocator = allocator(ram, &[], reserved.iter().map(|reserved| reserved.range));
         let kernel_constraints = parameters.layout.kernel(machine, *abi);
@@ -113,89 +261,69 @@ impl Planner<'_> {
             .ok_or(no_entry(name, request, parameters))?;
         let base = base(image, &kernel);
         let lowest = if is_bounded(image) { base } else { 0 };
-        let unmappable = || reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
-        let of_kernel: Vec<_> = kernel
-            .occupied_ranges()
-            .iter()
-            .map(|range| ("kernel", *range))
-            .collect();
-        let mut allocator = self::allocator(ram, &of_kernel, unmappable());
+        let unmappable = reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
+        let mut allocator = self::allocator(ram, &kernel_ranges(&kernel), unmappable);
         if let Some(below) = GuestRange::from_bounds(0, lowest) {
             allocator.exclude_rest("memory below the kernel", below);
         }
         let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
-        let bootargs = bootargs(request.cmdline, cmdline_max)?;
-        let boot_cpu = boot_cpu_id(&machine.platform.cpus)
-            .or(caller_tree.as_ref().map(|tree| tree.boot_cpuid_phys.into()))
-            .unwrap_or(0);
-        let mut described = machine.clone();
-        described.memory = additional.memory().clone();
-        let contents = TreeContents {
-            protocol: name,
-            request,
-            caller_tree: caller_tree.as_ref(),
-            machine: &described,
-        };
-        // The length depends on neither the initrd's address nor on a command line up to the requested capacity.
-        let longest = match (request.cmdline_bytes(cmdline_max)?.len(), bootargs.is_empty()) {
-            (1, true) => Vec::new(),
-            (len, _) => vec![b'x'; len],
-        };
-        let mut used = of_kernel;
-        let labels = request.additional_loads.iter().map(|load| load.label);
-        used.extend(labels.zip(additional.ranges().iter().copied()));
-        let fixed_tree = ram.fixed_address(label::DEVICE_TREE);
-        let place_initrd = |tree_len| {
-            let Some(initrd_len) = request.initrd_len else {
-                return Ok(None);
-            };
-            let mut allocator = self::allocator(ram, &used, unmappable());
-            if let Some(range) = fixed_tree.and_then(|addr| GuestRange::new(addr, tree_len)) {
-                allocator.keep(label::DEVICE_TREE, range);
-            }
-            let windows = not_below(parameters.layout.initrd(machine, kernel.extent()), lowest);
-            place(&mut allocator, label::INITRD, initrd_len.get(), windows).map(Some)
-        };
-        let range_of = |initrd: Option<(GuestRange, Constraints)>| initrd.map(|(range, _)| range);
-        // The initrd keeps clear of a tree at a fixed address, so the length of the tree must be known first.
-        let (tree, len, initrd) = if fixed_tree.is_none() && longest.len() == bootargs.len() {
-            let initrd = place_initrd(0)?;
-            let tree = contents.build(&bootargs, range_of(initrd))?;
-            let len = arith::to_u64(tree.len());
-            (Some(tree), len, initrd)
-        } else {
-            let some_initrd = request.initrd_len.map(|_| GuestRange::EMPTY);
-            let len = arith::to_u64(contents.build(&longest, some_initrd)?.len());
-            (None, len, place_initrd(len)?)
-        };
-        if len > MAX_FDT_SIZE {
-            return Err(PlanError::TooLarge {
-                protocol: name,
-                what: "the length of the device tree",
-                found: len,
-                max: MAX_FDT_SIZE,
-            });
-        }
-        let windows = not_below(parameters.layout.device_tree(machine, base), lowest);
-        used.extend(range_of(initrd).map(|range| (label::INITRD, range)));
-        let (dtb_range, dtb_constraints) = place_device_tree(request, ram, len, windows, &used, reserved)?;
-        let dtb = match tree {
-            Some(tree) => tree,
-            None => contents.build(&bootargs, range_of(initrd))?,
-        };
+        Ok(First {
+            kernel,
+            kernel_constraints,
+            entry,
+            base,
+            lowest,
+            additional,
+        })
+    }
+}
 
-        let mut builder = PlanBuilder::new(name, request, &kernel)
-            .kernel_constraints(kernel_constraints)
-            .additional(request, &additional)
-            .bytes(label::DEVICE_TREE, dtb_range, dtb, dtb_constraints)
-            .cpu(cpu(entry, dtb_range.start(), boot_cpu));
-        if has_ram_below(machine, lowest) {
-            builder = builder.warning(Warning::UnusableRam { below: lowest });
+/// The memory of the kernel, with its label.
+fn kernel_ranges(kernel: &PlacedKernel) -> Vec<(&'static str, GuestRange)> {
+    let ranges = kernel.occupied_ranges().iter();
+    ranges.map(|range| ("kernel", *range)).collect()
+}
+
+/// EFI tables at their place.
+struct PlacedEfi {
+    range: GuestRange,
+    constraints: Constraints,
+    block: Block,
+}
+
+impl PlacedEfi {
+    /// Places the tables in whole pages of a window.
+    fn place(
+        tables: &EfiTables<'_>,
+        allocator: &mut RamAllocator<'_>,
+        windows: [Option<Constraints>; 2],
+    ) -> Result<Self, PlanError> {
+        let windows = windows.map(|window| window.map(|window| window.with_align(PAGE)));
+        let (range, constraints) = place(allocator, label::EFI_TABLES, tables.len(), windows)?;
+        Ok(Self {
+            range,
+            constraints,
+            block: tables.build(range),
+        })
+    }
+
+    /// Adds the tables to a plan, and their memory to the map that is described to the guest.
+    fn add_to(self, builder: PlanBuilder, memory: &MemoryMap) -> PlanBuilder {
+        let Self {
+            range,
+            constraints,
+            block: Block { mut bytes, .. },
+        } = self;
+        let mut memory = memory.clone();
+        // It was allocated in RAM.
+        let _unused = memory.reserve(range, RegionKind::AcpiReclaimable);
+        if let Ok(len) = usize::try_from(range.len()) {
+            bytes.resize(len.max(bytes.len()), 0);
         }
-        if let Some((range, constraints)) = initrd {
-            builder = builder.file(label::INITRD, range, BootFile::Initrd, constraints);
-        }
-        Ok(builder.build()?)
+        let load = Load::new(range, LoadContent::Bytes(bytes), label::EFI_TABLES, constraints);
+        builder
+            .memory(memory)
+            .load(load.in_region(RegionKind::AcpiReclaimable))
     }
 }
 
@@ -253,18 +381,28 @@ struct TreeContents<'a> {
 
 impl TreeContents<'_> {
     /// Creates the tree, or updates that of the caller.
-    fn build(&self, bootargs: &[u8], initrd: Option<GuestRange>) -> Result<Vec<u8>, PlanError> {
+    fn build(
+        &self,
+        bootargs: &[u8],
+        initrd: Option<GuestRange>,
+        efi: Option<EfiHandover>,
+    ) -> Result<Vec<u8>, PlanError> {
         let chosen = Chosen {
             bootargs,
             initrd,
             rng_seed: self.request.rng_seed,
             kaslr_seed: self.request.kaslr_seed,
+            efi,
         };
-        match self.caller_tree {
-            Some(tree) => updated(tree.clone(), self.machine, &chosen)
-                .map_err(|error| protocol_error(self.protocol, error)),
-            None => create_fdt(self.machine, &chosen).map_err(|error| protocol_error(self.protocol, error)),
+        if let Some(tree) = self.caller_tree {
+            return updated(tree.clone(), self.machine, &chosen)
+                .map_err(|error| protocol_error(self.protocol, error));
         }
+        let created = match self.machine.acpi_rsdp {
+            Some(_) => create_chosen_fdt(&self.machine.platform.cpus, &chosen),
+            None => create_fdt(self.machine, &chosen),
+        };
+        created.map_err(|error| protocol_error(self.protocol, error))
     }
 }
 

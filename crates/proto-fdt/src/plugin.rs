@@ -32,6 +32,8 @@ pub const PROTOCOL_RISCV64: Riscv64 = Riscv64;
 const ACCEPTS: &[RequestPart] = &[
     RequestPart::Initrd,
     RequestPart::DeviceTree,
+    RequestPart::AcpiRsdp,
+    RequestPart::Smbios,
     RequestPart::AdditionalLoads,
     RequestPart::RngSeed,
     RequestPart::KaslrSeed,

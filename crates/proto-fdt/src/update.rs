@@ -10,6 +10,7 @@ use boot_core::{GuestRange, MemoryMap};
 
 use crate::chosen::Chosen;
 use crate::device_tree::{DeviceTree, Node, Property};
+use crate::reserved::ReservedRange;
 
 /// An existing device tree cannot be used for a boot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,30 +67,6 @@ pub enum UpdateFdtError {
     /// The updated tree exceeds 4 GiB, the limit of the format.
     #[error("the updated device tree exceeds 4 GiB")]
     TooLarge,
-}
-
-/// A memory range that a device tree reserves: what [`ReservedMemory`] is in a platform, without the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReservedRange {
-    /// The addresses.
-    pub range: GuestRange,
-    /// Whether the guest must not map the range (`no-map`).
-    pub no_map: bool,
-}
-
-impl ReservedRange {
-    /// A reserved range. `no_map`: the guest must not map it.
-    #[must_use]
-    pub const fn new(range: GuestRange, no_map: bool) -> Self {
-        Self { range, no_map }
-    }
-}
-
-impl From<&ReservedMemory> for ReservedRange {
-    fn from(memory: &ReservedMemory) -> Self {
-        Self::new(memory.range, memory.no_map)
-    }
 }
 
 /// Numbers of cells (32-bit words) of addresses and sizes.
@@ -195,13 +172,7 @@ pub fn check_reserved_memory(
 
 /// Properties of `/chosen` that a running system adds about its own boot (Linux `drivers/firmware/efi/libstub/fdt.c`,
 /// `drivers/of/kexec.c`).
-const PREVIOUS_BOOT: [&str; 9] = [
-    "linux,uefi-system-table",
-    "linux,uefi-mmap-start",
-    "linux,uefi-mmap-size",
-    "linux,uefi-mmap-desc-size",
-    "linux,uefi-mmap-desc-ver",
-    "linux,uefi-secure-boot",
+const PREVIOUS_BOOT: [&str; 3] = [
     "linux,usable-memory-range",
     "linux,elfcorehdr",
     "linux,booted-from-kexec",

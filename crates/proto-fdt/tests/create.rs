@@ -6,13 +6,14 @@ mod view;
 use std::num::NonZeroU32;
 
 use arbitrary::Unstructured;
-use boot_core::machine::{Cpus, InterruptController, Isa, Numa, NumaError, NumaNode};
+use boot_core::machine::{Arm64Cpu, Cpus, InterruptController, Isa, Numa, NumaError, NumaNode};
 use boot_core::{Arch, GuestRange, Machine};
 use boot_test::fdt;
 use hv_core::virt::{self, RiscvIrqchip};
 use proptest::prelude::*;
 use proto_fdt::device_tree::{DeviceTree, Node};
 use proto_fdt::{Chosen, CreateFdtError, boot_cpu_id, create_fdt};
+use view::NumaView;
 
 /// The machine in the order of the tree, where CPUs, slots and reserved memory are sorted by address.
 fn sayable(machine: &Machine) -> boot_core::machine::Platform {
@@ -32,6 +33,30 @@ fn sayable(machine: &Machine) -> boot_core::machine::Platform {
     platform
 }
 
+/// What the tree has to tell about NUMA nodes.
+fn expected_numa(machine: &Machine, numa: &Numa) -> NumaView {
+    let ids: Vec<u64> = match &machine.platform.cpus {
+        Cpus::Arm64(cpus) => cpus.iter().map(Arm64Cpu::affinity).collect(),
+        Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.hart_id).collect(),
+        other => panic!("{other:?}"),
+    };
+    let nodes = || 0..u32::try_from(numa.nodes.len()).unwrap();
+    let of_cpu = |cpu: u32| nodes().find(|node| numa.nodes[*node as usize].cpus.contains(&cpu));
+    let distances = nodes().flat_map(|a| {
+        let upper = nodes().filter(move |b| a <= *b);
+        upper.flat_map(move |b| [a, b, numa.distance(a, b).into()])
+    });
+    NumaView {
+        memory: numa.ram(&machine.memory),
+        cpus: ids
+            .into_iter()
+            .zip(0..)
+            .map(|(id, cpu)| (id, of_cpu(cpu).unwrap()))
+            .collect(),
+        distances: distances.collect(),
+    }
+}
+
 fn check(machine: &Machine, chosen: &Chosen<'_>) {
     let dtb = create_fdt(machine, chosen).unwrap();
     assert_eq!(
@@ -48,6 +73,10 @@ fn check(machine: &Machine, chosen: &Chosen<'_>) {
     };
     assert_eq!(view.counted, order);
     assert_eq!(view.memory, machine.memory.ram().collect::<Vec<_>>());
+    assert_eq!(
+        view.numa,
+        machine.numa.as_ref().map(|numa| expected_numa(machine, numa))
+    );
     let boot_cpu = boot_cpu_id(&machine.platform.cpus).unwrap();
     assert_eq!(view.boot_cpu, u32::try_from(boot_cpu).unwrap_or(0));
     let number = |value: u64| value.to_be_bytes().to_vec();

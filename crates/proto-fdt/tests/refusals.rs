@@ -559,7 +559,7 @@ fn requests_that_the_protocols_do_not_support_are_refused() {
     let mut acpi = machine.clone();
     acpi.acpi_rsdp = Some(0x8000_0000);
     check(&BootRequest::new(&image, &acpi, &cmdline), |e| {
-        matches!(e, PlanError::NotAccepted { .. })
+        matches!(e, PlanError::RsdpInRam { addr: 0x8000_0000 })
     });
     let long: Cmdline = "a".repeat(2048).parse().unwrap();
     check(&BootRequest::new(&image, &machine, &long), |e| {

@@ -39,9 +39,10 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         &["crates/boot-acpi"],
-        &["crates/boot-core", "crates/fw-acpi"],
+        &["crates/boot-core", "crates/fw-acpi", "crates/hv-core"],
         true,
     ),
+    family(&["crates/boot-smbios"], &["crates/boot-core"], true),
     family(
         &["crates/boot-kaslr"],
         &["crates/boot-core", "crates/boot-linux", "crates/fmt-test"],

@@ -2,8 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use boot_core::machine::{Interrupt, Line, Numa, NumaNode, VirtioMmio};
+use boot_core::machine::Isa;
+use boot_core::machine::{Interrupt, Line, Numa, NumaNode, PciHost, PciSpace, PciWindow, VirtioMmio};
 use boot_core::{Arch, GuestRange, Machine, MemoryMap};
+use hv_core::virt::{self, Gic, RiscvIrqchip};
 
 /// A virtio-mmio slot.
 pub(crate) fn slot(start: u64, len: u64, line: Line) -> VirtioMmio {
@@ -20,16 +22,56 @@ pub(crate) fn machine(vcpus: u32, slots: u32) -> Machine {
     machine
 }
 
-/// The same PC with its CPUs and its memory in two nodes and none in a third.
+/// The reference machine of arm64 with 64 MiB and one virtio-mmio slot.
+pub(crate) fn arm64(vcpus: u32, gic: Gic) -> Machine {
+    let vcpus = NonZeroU32::new(vcpus).unwrap();
+    let mut machine = virt::arm64_machine(64 << 20, vcpus, gic).unwrap();
+    machine.platform.virtio_mmio = virt::virtio_mmio(Arch::Aarch64, 1);
+    machine
+}
+
+/// The reference machine of riscv64 with 64 MiB and one virtio-mmio slot.
+pub(crate) fn riscv64(vcpus: u32, irqchip: RiscvIrqchip) -> Machine {
+    let vcpus = NonZeroU32::new(vcpus).unwrap();
+    let isa = Isa::rv64gc();
+    let mut machine = virt::riscv64_machine(64 << 20, vcpus, &isa, 10_000_000, irqchip).unwrap();
+    machine.platform.virtio_mmio = virt::virtio_mmio(Arch::Riscv64, 1);
+    machine
+}
+
+/// The PC with NUMA nodes.
 pub(crate) fn numa_machine(vcpus: u32) -> Machine {
-    let mut machine = machine(vcpus, 1);
+    with_numa(machine(vcpus, 1))
+}
+
+/// The same machine with its CPUs and its memory in two nodes and none in a third.
+pub(crate) fn with_numa(mut machine: Machine) -> Machine {
     let half = 32 << 20;
+    let vcpus = machine.vcpus.get();
+    let start = machine.memory.ram().next().unwrap().start();
     let memory = |start| vec![GuestRange::new(start, half).unwrap()];
     let numa = Numa::new(vec![
-        NumaNode::new((0..vcpus / 2).collect(), memory(0)),
-        NumaNode::new((vcpus / 2..vcpus).collect(), memory(half)),
+        NumaNode::new((0..vcpus / 2).collect(), memory(start)),
+        NumaNode::new((vcpus / 2..vcpus).collect(), memory(start + half)),
         NumaNode::default(),
     ]);
     machine.numa = Some(numa.with_distance(0, 1, 16).with_distance(2, 0, 254));
+    machine
+}
+
+/// A host with windows of all kinds, and interrupts if the machine has these lines.
+pub(crate) fn with_pci(mut machine: Machine, line: fn(u32) -> Line) -> Machine {
+    let window =
+        |space, start, pci_addr| PciWindow::new(space, GuestRange::new(start, 0x1_0000).unwrap(), pci_addr);
+    let windows = vec![
+        window(PciSpace::Io, 0x3eff_0000, 0),
+        window(PciSpace::Memory32, 0x4000_0000, 0x4000_0000),
+        window(PciSpace::Memory64, 1 << 40, 1 << 40),
+    ];
+    let intx = [60, 61, 62, 63].map(|number| Interrupt::level(line(number)));
+    let host = PciHost::new(virt::PCI_ECAM, windows)
+        .with_intx(intx)
+        .with_msi(true);
+    machine.platform.pci = Some(host);
     machine
 }

@@ -10,7 +10,7 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
 
 use super::machine::machine;
-use crate::odds::{number, one_in, pick};
+use crate::odds::{maybe, number, one_in, pick};
 use crate::variations;
 
 const MIB: u64 = 1 << 20;
@@ -90,6 +90,8 @@ impl FdtBoot {
             1 if one_in(u, 3)? => Some(number(u, 38)?),
             _ => Some(number(u, 26)? - u64::from(one_in(u, 8)?)),
         };
+        // Below all RAM, or in it, which is refused.
+        machine.acpi_rsdp = maybe(u, 4, |u| pick(u, &[0x800, 0x800, 0x800, 0x8000_0000]))?;
         Ok(Self {
             machine,
             image,
@@ -175,8 +177,9 @@ impl FdtBoot {
             let mapped = first + direct_mapping(&self.machine.platform.cpus);
             assert!(dtb.range.end() <= mapped && kernel.end() <= mapped);
             assert!(initrd.is_none_or(|initrd| initrd.range.end() <= mapped));
+            assert!(find("EFI tables").is_none_or(|tables| tables.range.end() <= mapped));
         }
-        self.check_tree(bytes, initrd.map(|load| load.range));
+        self.check_tree(bytes, initrd.map(|load| load.range), find("EFI tables"));
         self.check_cpu(plan, kernel, dtb.range.start());
     }
 
@@ -251,7 +254,7 @@ impl FdtBoot {
     }
 
     /// An independent parser reads the boot parameters and the memory from the tree.
-    fn check_tree(&self, dtb: &[u8], initrd: Option<GuestRange>) {
+    fn check_tree(&self, dtb: &[u8], initrd: Option<GuestRange>, efi: Option<&Load>) {
         let fdt = Fdt::new(dtb).unwrap();
         let chosen = fdt.find_node("/chosen").unwrap();
         let value = |name: &str| chosen.property(name).map(|property| property.value().to_vec());
@@ -268,18 +271,30 @@ impl FdtBoot {
             value("bootargs"),
             (!line.is_empty()).then(|| format!("{line}\0").into_bytes())
         );
-        let banks: Vec<_> = fdt
-            .root()
-            .children()
-            .filter(|node| node.name().starts_with("memory@"))
-            .map(|node| node.property("reg").unwrap().value().to_vec())
-            .collect();
-        let ram = self.machine.memory.ram();
-        assert_eq!(
-            banks,
-            ram.map(|range| [number(range.start()), number(range.len())].concat())
-                .collect::<Vec<_>>()
-        );
+        let system_table = efi.map(|load| number(load.range.start()));
+        assert_eq!(value("linux,uefi-system-table"), system_table);
+        assert_eq!(efi.is_some(), self.machine.acpi_rsdp.is_some());
+        let mut banks: Vec<GuestRange> = Vec::new();
+        for node in fdt.root().children() {
+            if !node.name().starts_with("memory@") {
+                continue;
+            }
+            let reg = node.property("reg").unwrap().value().to_vec();
+            let (start, len) = reg.split_at(8);
+            let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
+            let range = GuestRange::new(number(start), number(len)).unwrap();
+            // A bank has a node for each of its NUMA nodes.
+            match banks.last_mut() {
+                Some(last) if last.end() == range.start() => *last = last.span(range),
+                _ => banks.push(range),
+            }
+        }
+        // The kernel has its memory map from the EFI tables if the tree has only the boot parameters.
+        if efi.is_some() && self.tree.is_none() {
+            assert!(banks.is_empty() && fdt.root().children().count() == 1);
+        } else {
+            assert_eq!(banks, self.machine.memory.ram().collect::<Vec<_>>());
+        }
     }
 
     fn check_cpu(&self, plan: &BootPlan, kernel: GuestRange, dtb: u64) {

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use arbitrary::{Result, Unstructured};
 use boot_core::machine::{
     Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Isa,
-    Line, MmuType, PciHost, PciSpace, PciWindow, Plic, Psci, PsciMethod, PsciVersion, RegisterWrite,
-    ReservedMemory, RiscvCpus, RiscvHart, Serial, SerialKind, Syscon, Trigger, VirtioMmio,
+    Line, MmuType, Numa, NumaNode, PciHost, PciSpace, PciWindow, Plic, Psci, PsciMethod, PsciVersion,
+    RegisterWrite, ReservedMemory, RiscvCpus, RiscvHart, Serial, SerialKind, Syscon, Trigger, VirtioMmio,
 };
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
 
@@ -89,7 +89,35 @@ pub fn machine(u: &mut Unstructured<'_>, arch: Arch) -> Result<Machine> {
     let mut machine = Machine::new(arch, memory);
     machine.vcpus = NonZeroU32::new(vcpus).unwrap();
     machine.platform = platform;
+    machine.numa = maybe(u, 3, |u| numa(u, &machine))?;
     Ok(machine)
+}
+
+/// Two or three NUMA nodes with all CPUs and addresses.
+fn numa(u: &mut Unstructured<'_>, machine: &Machine) -> Result<Numa> {
+    let count = u.int_in_range(2..=3u32)?;
+    let shift = u.int_in_range(0..=2u32)?;
+    let mut nodes = vec![NumaNode::default(); count as usize];
+    for cpu in 0..machine.vcpus.get() {
+        nodes[(cpu.wrapping_add(shift) % count) as usize].cpus.push(cpu);
+    }
+    let mut start = 0;
+    let mut next = machine.memory.ram().next().map_or(0, GuestRange::start);
+    for (index, node) in (1..).zip(&mut nodes) {
+        next += number(u, 32)? & !0xfff;
+        let end = if index == count { !0xfff } else { next };
+        let range = GuestRange::from_bounds(start, end).unwrap();
+        // A node without memory has no range.
+        node.memory.extend(Some(range).filter(|range| !range.is_empty()));
+        start = end;
+    }
+    let distance = u.int_in_range(11..=254u8)?;
+    let numa = Numa::new(nodes);
+    Ok(if one_in(u, 2)? {
+        numa.with_distance(0, 1, distance)
+    } else {
+        numa
+    })
 }
 
 fn timer(u: &mut Unstructured<'_>) -> Result<Arm64Timer> {

@@ -28,6 +28,18 @@ pub(crate) struct View {
     pub(crate) boot_cpu: u32,
     /// The ids of the harts in the order of the PLIC, the APLIC or the IMSICs; `None` without such a controller.
     pub(crate) counted: Option<Vec<u64>>,
+    pub(crate) numa: Option<NumaView>,
+}
+
+/// The NUMA nodes of a tree.
+#[derive(Debug, PartialEq)]
+pub(crate) struct NumaView {
+    /// Memory nodes, with their NUMA nodes.
+    pub(crate) memory: Vec<(GuestRange, u32)>,
+    /// CPUs by their ids, with their NUMA nodes.
+    pub(crate) cpus: BTreeMap<u64, u32>,
+    /// Triples of two nodes and their distance.
+    pub(crate) distances: Vec<u32>,
 }
 
 /// The context of interrupt specifiers.
@@ -183,20 +195,36 @@ pub(crate) fn view(dtb: &[u8]) -> View {
         .flatten()
         .map(Into::into)
         .collect();
-    let memory = root
-        .children("memory")
-        .into_iter()
-        .map(|(address, mut node)| {
-            node.expect("device_type", "memory");
-            let range = node.one_reg(address);
-            node.expect_empty("memory");
-            range
-        })
-        .collect();
+    let mut memory: Vec<GuestRange> = Vec::new();
+    let mut numa_memory = Vec::new();
+    for (address, mut node) in root.children("memory") {
+        node.expect("device_type", "memory");
+        let range = node.one_reg(address);
+        let id = node.cell("numa-node-id");
+        node.expect_empty("memory");
+        numa_memory.extend(id.map(|id| (range, id)));
+        // A bank has a memory node for each of its NUMA nodes.
+        match memory.last_mut() {
+            Some(last) if id.is_some() && last.end() == range.start() => *last = last.span(range),
+            _ => memory.push(range),
+        }
+    }
     let chosen = root.child("chosen").expect("/chosen");
     assert!(chosen.children.is_empty());
     let mut intc = Vec::new();
-    platform.cpus = cpus(&mut root, &mut intc);
+    let mut numa_cpus = BTreeMap::new();
+    platform.cpus = cpus(&mut root, &mut intc, &mut numa_cpus);
+    let numa = root.child("distance-map").map(|mut map| {
+        map.expect("compatible", "numa-distance-map-v1");
+        let distances = map.cells("distance-matrix").unwrap();
+        map.expect_empty("the distances");
+        NumaView {
+            memory: numa_memory.clone(),
+            cpus: numa_cpus.clone(),
+            distances,
+        }
+    });
+    assert!(numa.is_some() || (numa_memory.is_empty() && numa_cpus.is_empty()));
     let counted;
     (platform.interrupt_controller, counted) = controller(&mut root, &intc);
     let wiring = Wiring {
@@ -225,11 +253,12 @@ pub(crate) fn view(dtb: &[u8]) -> View {
             .collect(),
         boot_cpu: Fdt::new(dtb).unwrap().boot_cpuid_phys(),
         counted,
+        numa,
     }
 }
 
-/// Harts and CPUs in the order of the tree's addresses; `intc` receives the phandles of the harts' interrupt controllers.
-fn cpus(root: &mut Node, intc: &mut Vec<(u64, u32)>) -> Cpus {
+/// Harts and CPUs in the order of the tree's addresses; `intc` receives the phandles of the harts' interrupt controllers, `numa` the nodes.
+fn cpus(root: &mut Node, intc: &mut Vec<(u64, u32)>, numa: &mut BTreeMap<u64, u32>) -> Cpus {
     let mut node = root.child("cpus").expect("/cpus");
     let cells = node.cell("#address-cells").unwrap();
     node.expect_cells("#size-cells", &[0]);
@@ -240,6 +269,7 @@ fn cpus(root: &mut Node, intc: &mut Vec<(u64, u32)>) -> Cpus {
         cpu.expect("device_type", "cpu");
         let reg = cpu.cells("reg").unwrap();
         assert_eq!((reg.len(), join(&reg)), (usize::try_from(cells).unwrap(), id));
+        numa.extend(cpu.cell("numa-node-id").map(|node| (id, node)));
         let compatible = cpu.string("compatible").unwrap();
         if timebase.is_some() {
             assert_eq!(compatible, "riscv");

@@ -1,42 +1,29 @@
-//! ACPI tables of PCs.
+//! ACPI tables of machines.
 
-use boot_acpi::{AcpiError, Pc, PcTables};
-use boot_core::{Arch, BootProtocol, BootRequest, KernelImage, Machine, RequestPart};
+use boot_acpi::{AcpiError, AcpiTables, Pc};
+use boot_core::{Arch, BootProtocol, KernelImage, Machine, RequestPart};
 
 use super::machine::MachineArgs;
 
-/// The ACPI tables of `machine`, whose RSDP address is set: for a PC whose protocol hands them over, if the user neither has tables nor wants none.
+/// The ACPI tables of `machine`, whose RSDP address is set: for a PC whose protocol hands them over, if the user neither has tables nor wants none; for
+/// another machine if the user wants them.
 pub(crate) fn describe(
     options: &MachineArgs,
     machine: &mut Machine,
     protocol: &dyn BootProtocol,
     image: &KernelImage,
-) -> Result<Option<PcTables>, AcpiError> {
-    let is_wanted = machine.arch == Arch::X86_64 && machine.acpi_rsdp.is_none() && !options.no_acpi;
-    if !is_wanted || !protocol.hands_over(RequestPart::AcpiRsdp, image) {
+) -> Result<Option<AcpiTables>, AcpiError> {
+    let is_wanted = match machine.arch {
+        Arch::X86_64 => !options.no_acpi,
+        _ => options.acpi,
+    };
+    if !is_wanted || machine.acpi_rsdp.is_some() || !protocol.hands_over(RequestPart::AcpiRsdp, image) {
         return Ok(None);
     }
     // The devices are those of `hv_core::DeviceLayout::pc`.
-    let tables = PcTables::at_end_of_ram(machine, &Pc::default())?;
+    let tables = AcpiTables::at_end_of_ram(machine, &Pc::default())?;
     machine.acpi_rsdp = Some(tables.rsdp());
     Ok(Some(tables))
-}
-
-/// Whether `request` can be planned on another machine, with the tables of that machine.
-pub(crate) fn can_plan(
-    options: &MachineArgs,
-    mut machine: Machine,
-    protocol: &dyn BootProtocol,
-    request: &BootRequest<'_>,
-) -> bool {
-    let Ok(tables) = describe(options, &mut machine, protocol, request.image) else {
-        return false;
-    };
-    let loads = tables.as_ref().map(PcTables::load);
-    let mut other = *request;
-    other.machine = &machine;
-    other.additional_loads = loads.as_slice();
-    protocol.plan(&other).is_ok()
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use boot_acpi::PcTables;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi,
     IncompatibleImage, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart,
@@ -18,7 +17,6 @@ use boot_core::{
 use hv_virtio::Disk;
 use proto_fdt::device_tree::{DeviceTree, FdtError};
 
-use super::acpi;
 use super::advice::placement_advice;
 use super::advised::{AdvisedError, UsageError};
 use super::default_cmdline::{default_cmdline, has_image_header, is_linux};
@@ -31,6 +29,7 @@ use super::kernel::{Kernel, KernelOptions, Unpack};
 use super::machine::{self, MachineArgs};
 use super::protocols::ProtocolChoice;
 use super::seeds::Seeds;
+use super::tables::{self, Tables};
 use super::uki::{self, UkiArgs};
 
 /// Boot options of `plan` and `run`.
@@ -74,7 +73,7 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "SEED", value_parser = kaslr::parse)]
     kaslr: Option<Kaslr>,
     /// Device tree blob of the machine, updated for this boot (arm64, riscv64) [default: created for the machine].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["acpi", "nodes"])]
     dtb: Option<PathBuf>,
 }
 
@@ -186,9 +185,9 @@ impl BootArgs {
                 .relocate(image, &mut kernel)
                 .map_err(FileError::with_path(self.kernel()))?;
         }
-        let tables = acpi::describe(&self.machine, &mut machine, protocol, &image)?;
-        let loads = tables.as_ref().map(PcTables::load);
-        if tables.is_none() {
+        let tables = Tables::describe(&self.machine, &mut machine, protocol, &image)?;
+        let loads = tables.loads();
+        if tables.acpi.is_none() {
             cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
         }
         let initrd = self.initrds.open(kernel.initrds()?)?;
@@ -207,7 +206,7 @@ impl BootArgs {
         }
         let mut request = BootRequest::new(&image, &machine, &cmdline.line)
             .with_modules(&modules)
-            .with_additional_loads(loads.as_slice());
+            .with_additional_loads(&loads);
         request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
         if let Some(seeds) = seeds {
@@ -220,7 +219,7 @@ impl BootArgs {
                 print_warnings(&image);
                 let fits = |options: &MachineArgs| {
                     let other = machine_of(options);
-                    other.is_ok_and(|machine| acpi::can_plan(options, machine, protocol, &request))
+                    other.is_ok_and(|machine| tables::can_plan(options, machine, protocol, &request))
                 };
                 let advice = placement_advice(&error, &self.machine, fits)
                     .map(|advice| advice.to_string())

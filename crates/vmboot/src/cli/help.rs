@@ -294,7 +294,7 @@ fn plan(error: &PlanError) -> Option<String> {
                 "omit --dtb; only arm64 and riscv64 machines have a device tree".to_owned()
             }
             RequestPart::Initrd => "use --module FILE".to_owned(),
-            RequestPart::AcpiRsdp => "omit --acpi-rsdp; the device tree describes the machine".to_owned(),
+            RequestPart::AcpiRsdp => "omit --acpi-rsdp; the protocol does not hand it over".to_owned(),
             _ => return None,
         },
         PlanError::RsdpInRam { addr } => {
@@ -304,6 +304,7 @@ fn plan(error: &PlanError) -> Option<String> {
                 page.saturating_add(0x1000)
             )
         }
+        PlanError::SmbiosInRam { .. } => "omit --smbios".to_owned(),
         PlanError::Cmdline(error) => return cmdline(error),
         _ => return None,
     })

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::num::NonZeroU64;
 
-use boot_acpi::{Pc, PcTables};
+use boot_acpi::{AcpiTables, Pc};
 use boot_core::protocol::select;
 use boot_core::{
-    Arch, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, KernelImage, Machine, Module, Sources,
-    detect,
+    Arch, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, KernelImage, Machine, Module, RegionKind,
+    Sources, detect,
 };
 use boot_kaslr::{VirtualOffset, relocate};
+use boot_smbios::SmbiosTables;
 use guest_ram::GuestRam;
 use hv_core::{Outcome, RunConfig};
 
@@ -58,15 +59,20 @@ fn plan(
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let tables = setup
         .has_acpi
-        .then(|| PcTables::at_end_of_ram(&machine, &Pc::default()))
+        .then(|| AcpiTables::at_end_of_ram(&machine, &Pc::default()))
         .transpose()?;
-    let loads = tables.as_ref().map(|tables| {
+    let smbios = smbios(setup, &mut machine, tables.as_ref())?;
+    if let Some(tables) = &tables {
         machine.acpi_rsdp = Some(tables.rsdp());
-        tables.load()
-    });
+    }
+    let loads: Vec<_> = tables
+        .iter()
+        .map(AcpiTables::load)
+        .chain(smbios.iter().map(SmbiosTables::load))
+        .collect();
     let mut request = BootRequest::new(&image, &machine, &cmdline)
         .with_modules(&modules)
-        .with_additional_loads(loads.as_slice());
+        .with_additional_loads(&loads);
     let initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;
     request.initrd_len = initrd_len.and_then(NonZeroU64::new);
     if let Some(seeds) = &setup.seeds {
@@ -86,6 +92,28 @@ fn plan(
     };
     let plan = protocol.plan(&request)?;
     Ok(Planned { machine, plan })
+}
+
+/// The SMBIOS tables of the machine, which gets what they need.
+fn smbios(
+    setup: &Setup,
+    machine: &mut Machine,
+    acpi: Option<&AcpiTables>,
+) -> Result<Option<SmbiosTables>, Box<dyn Error>> {
+    let Some(identity) = &setup.smbios else {
+        return Ok(None);
+    };
+    if machine.arch == Arch::X86_64 {
+        SmbiosTables::add_pc_memory(&mut machine.memory)?;
+        return Ok(Some(SmbiosTables::for_machine(identity, machine)?));
+    }
+    let mut free = machine.clone();
+    if let Some(acpi) = acpi {
+        free.memory.reserve(acpi.range(), RegionKind::AcpiReclaimable)?;
+    }
+    let tables = SmbiosTables::for_machine(identity, &free)?;
+    machine.smbios = Some(tables.entry_point());
+    Ok(Some(tables))
 }
 
 fn virtual_offset(image: &KernelImage, seed: u64) -> Result<VirtualOffset, Box<dyn Error>> {

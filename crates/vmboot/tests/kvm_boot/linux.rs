@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use boot_core::machine::{Numa, NumaNode};
 use boot_core::{GuestRange, MemoryMap};
+use boot_smbios::Identity;
 use contract::Digest;
 use hv_core::Outcome;
 use hv_core::virt::{Gic, RiscvIrqchip};
@@ -127,9 +128,18 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         ..four_cpus.clone()
     };
     let mut scenarios = vec![plain, typed, four_cpus, reboot];
-    if matches!(board, Board::Arm64(_)) {
-        scenarios.push(numa);
-    }
+    let acpi_numa = Scenario {
+        name: "acpi-numa",
+        ..NUMA
+    };
+    scenarios.extend(match board {
+        Board::Riscv64(RiscvIrqchip::Plic) => vec![numa, EARLYCON],
+        Board::Riscv64(_) => vec![Scenario {
+            options: EARLYCON.options,
+            ..acpi_numa
+        }],
+        _ => vec![numa, EARLYCON, acpi_numa],
+    });
     scenarios
 }
 
@@ -153,7 +163,7 @@ const ACPI_REBOOT: Scenario = Scenario {
     ..ACPI
 };
 
-/// The same with an early console, whose port the kernel has from the SPCR.
+/// The same with an early console, whose port the kernel has from the SPCR, and with SMBIOS tables, which the kernel logs.
 const EARLYCON: Scenario = Scenario {
     name: "acpi-earlycon",
     vcpus: 1,
@@ -239,6 +249,14 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         deadline: Duration::from_mins(4),
         ..Setup::of(kernel.board)
     };
+    if scenario.options.contains("earlycon") {
+        let mut identity = Identity::default();
+        identity.manufacturer = Some("vmboot tests".into());
+        identity.product_name = Some("a machine".into());
+        identity.bios_version = Some("17".into());
+        identity.bios_release_date = Some("11/28/2026".into());
+        setup.smbios = Some(identity);
+    }
     if scenario.numa {
         let machine = machine::describe(&setup)?;
         setup.numa = Some(numa(scenario.vcpus, &machine.memory)?);
@@ -257,15 +275,27 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         } else {
             [""; 2]
         };
-        expected.push(format!("acpi tables: APIC DSDT FACP{slit} SPCR{srat}\r\n"));
+        let of_arch = match kernel.board {
+            Board::Pc => "",
+            Board::Arm64(_) => " GTDT",
+            Board::Riscv64(_) => " RHCT",
+        };
+        expected.push(format!(
+            "acpi tables: APIC DSDT FACP{of_arch}{slit} SPCR{srat}\r\n"
+        ));
         // Only the decompressor of a bzImage sets the flag.
         if kernel.protocol == "linux" {
             expected.push("kaslr: on\r\n".to_owned());
         }
     }
     if scenario.options.contains("earlycon") {
-        expected.push("SPCR: console: uart,io,0x3f8,115200\r\n".to_owned());
+        let port = match kernel.board {
+            Board::Pc => "io,0x3f8",
+            Board::Arm64(_) | Board::Riscv64(_) => "mmio,0x9000000",
+        };
+        expected.push(format!("SPCR: console: uart,{port},115200\r\n"));
         expected.push("bootconsole [uart0] enabled\r\n".to_owned());
+        expected.push("DMI: vmboot tests a machine, BIOS 17 11/28/2026\r\n".to_owned());
     }
     if scenario.numa {
         expected.push("node 0: cpus 0,2, distances 10 33, memory ".to_owned());

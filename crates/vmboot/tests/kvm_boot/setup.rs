@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use boot_core::machine::{Numa, ReservedMemory};
 use boot_core::{GuestRange, RegionKind};
+use boot_smbios::Identity;
 use hv_core::{ShutdownPolicy, UnhandledAccessPolicy};
 
 use hv_virtio::DiskMode;
@@ -28,8 +29,10 @@ pub(crate) struct Setup {
     pub(crate) numa: Option<Numa>,
     /// Address of an ACPI 1.0 root pointer without tables.
     pub(crate) acpi_rsdp: Option<u64>,
-    /// Whether the PC has ACPI tables.
+    /// Whether the machine has ACPI tables: an arm64 or riscv64 machine in place of a device tree.
     pub(crate) has_acpi: bool,
+    /// What the SMBIOS tables of the machine tell, if it has them.
+    pub(crate) smbios: Option<Identity>,
     pub(crate) initrd: Option<Vec<u8>>,
     pub(crate) modules: Vec<(Vec<u8>, &'static str)>,
     pub(crate) seeds: Option<Seeds>,
@@ -83,6 +86,7 @@ impl Setup {
             numa: None,
             acpi_rsdp: None,
             has_acpi: false,
+            smbios: None,
             initrd: None,
             modules: Vec::new(),
             seeds: None,

@@ -59,6 +59,8 @@ const ROLE: &str = "Initrd, modules and device tree";
 const MEMORY: &str = "Memory";
 const VCPUS: &str = "vCPUs and interrupt controller";
 const ADDRESS: &str = "Addresses";
+const NUMA: &str = "NUMA nodes";
+const SMBIOS: &str = "SMBIOS tables";
 const CMDLINE: &str = "Kernel command line";
 const HABIT: &str = "Options of other programs";
 const USAGE: &str = "Subcommands and options";
@@ -234,8 +236,46 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     row(ADDRESS, &["plan", "vmlinux", "--acpi-rsdp", "e0000"]),
+    row(SMBIOS, &["plan", "vmlinux", "--smbios", "Example"]),
+    row(SMBIOS, &["plan", "vmlinux", "--smbios", "product=Example"]),
+    row(SMBIOS, &["plan", "vmlinux", "--smbios", "system-uuid=1"]),
+    row(SMBIOS, &["plan", "vmlinux", "--smbios", "system-family="]),
+    row(NUMA, &["plan", "vmlinux", "--numa-node", "256M"]),
+    row(NUMA, &["plan", "vmlinux", "--numa-node", "mem=half,cpus=0"]),
+    row(NUMA, &["plan", "vmlinux", "--numa-node", "mem=512M,cpus=all"]),
+    row(NUMA, &["plan", "vmlinux", "--numa-node", "mem=256M,cpus=0"]),
+    row(NUMA, &["plan", "vmlinux", "--numa-node", "mem=512M,cpus=0-1"]),
+    row(NUMA, &["plan", "vmlinux", "--numa-node", "mem=512M"]),
+    row(
+        NUMA,
+        &["plan", "vmlinux", "--numa-node", "mem=512M,cpus=0", "--no-acpi"],
+    ),
+    row(NUMA, &["plan", "vmlinux", "--numa-distance", "0,1=20"]),
+    row(
+        NUMA,
+        &[
+            "plan",
+            "Image",
+            "--numa-node",
+            "mem=512M,cpus=0",
+            "--numa-distance",
+            "0-1=20",
+        ],
+    ),
+    row(
+        NUMA,
+        &[
+            "plan",
+            "Image",
+            "--numa-node",
+            "mem=512M,cpus=0",
+            "--numa-distance",
+            "0,1=20",
+        ],
+    ),
     row(ADDRESS, &["plan", "vmlinux", "--acpi-rsdp", "0x200000"]),
-    row(ADDRESS, &["plan", "Image", "--acpi-rsdp", "0x1000"]),
+    row(ADDRESS, &["plan", "Image", "--acpi-rsdp", "0x80000000"]),
+    row(ADDRESS, &["plan", "Image", "--acpi", "--acpi-rsdp", "0x1000"]),
     row(CMDLINE, &["plan", "bzImage", "--cmdline", "{long}"]),
     row(CMDLINE, &["plan", "bzImage", "--cmdline", "a=\"b"]),
     row(CMDLINE, &["plan", "bzImage", "--cmdline", "a -- b -- c"]),
