@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boot_core::{Arch, Machine};
-use guest_ram::GuestRam;
+use guest_ram::{FileMapping, GuestRam};
 use hv_core::{
     BoardDevices, BufferedOutput, ExitCounts, Observer, Outcome, RunConfig, SerialInput, ShutdownPolicy,
     StopHandle,
@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Print a timeline to standard error: planned, loaded, started, first console output, end.
     #[arg(long)]
     timeline: bool,
+    /// Map the kernel and the initrd into the guest's memory rather than copy them. Nobody may write to the files or shorten them during the run.
+    #[arg(long)]
+    map_files: bool,
     /// Print the number of VM exits to standard error: by reason and address, the most frequent first.
     #[arg(long)]
     count_exits: bool,
@@ -97,7 +100,13 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     );
     let mut ram =
         GuestRam::new(&boot.machine.memory).map_err(|error| AdvisedError::new(error, memory_help()))?;
-    boot.with_sources(|sources| boot.plan.load(sources, &mut ram))?;
+    boot.with_sources(|sources| {
+        if args.map_files {
+            boot.plan.load(sources, &mut ram.map_files(FileMapping::Trusted))
+        } else {
+            boot.plan.load(sources, &mut ram)
+        }
+    })?;
     timeline.reached("loaded");
     let stop = StopHandle::new();
     let of_output = stop.clone();

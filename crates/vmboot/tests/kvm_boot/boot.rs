@@ -12,7 +12,7 @@ use boot_core::{
 };
 use boot_kaslr::{VirtualOffset, relocate};
 use boot_smbios::SmbiosTables;
-use guest_ram::GuestRam;
+use guest_ram::{FileMapping, GuestRam};
 use hv_core::{Outcome, RunConfig};
 
 use super::console::Console;
@@ -162,7 +162,15 @@ pub(crate) fn boot_source(
         .collect();
     let mut sources = Sources::kernel(kernel).with_modules(&files);
     sources.initrd = setup.initrd.as_ref().map(|bytes| bytes as &dyn ByteSource);
-    plan.load(&sources, &mut ram)?;
+    if setup.maps_files {
+        let mut mapper = ram.map_files(FileMapping::Trusted);
+        plan.load(&sources, &mut mapper)?;
+        if mapper.mapped_len() < plan.kernel().len() / 2 {
+            return Err(format!("{mapper:?} has not even half of the kernel").into());
+        }
+    } else {
+        plan.load(&sources, &mut ram)?;
+    }
     if let Some(addr) = setup.acpi_rsdp {
         ram.write(addr, &acpi_rsdp())?;
     }

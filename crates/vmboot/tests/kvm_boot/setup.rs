@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) seeds: Option<Seeds>,
     /// Number that chooses the addresses of the kernel: the physical one, and the virtual one of a vmlinux with relocations.
     pub(crate) kaslr: Option<u64>,
+    /// Whether files are mapped into guest memory rather than copied.
+    pub(crate) maps_files: bool,
     pub(crate) disks: Vec<DiskSetup>,
     /// Input for the console, in order.
     pub(crate) answers: Vec<Answer>,
@@ -91,6 +93,7 @@ impl Setup {
             modules: Vec::new(),
             seeds: None,
             kaslr: None,
+            maps_files: false,
             disks: Vec::new(),
             answers: Vec::new(),
             stop_at: None,
