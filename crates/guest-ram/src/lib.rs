@@ -30,6 +30,8 @@ mod error;
 mod layout;
 #[cfg(feature = "vm-memory")]
 mod options;
+#[cfg(all(feature = "vm-memory", target_os = "linux"))]
+mod prepared;
 #[cfg(feature = "vm-memory")]
 mod ram;
 #[cfg(feature = "vm-memory")]
@@ -56,6 +58,8 @@ pub use mapping_error::MappingError;
 pub use memfd::Memfd;
 #[cfg(feature = "vm-memory")]
 pub use options::RamOptions;
+#[cfg(all(feature = "vm-memory", target_os = "linux"))]
+pub use prepared::{PrepareError, PreparedBoot};
 #[cfg(feature = "vm-memory")]
 pub use ram::{GuestRam, memory_map};
 #[cfg(feature = "vm-memory")]

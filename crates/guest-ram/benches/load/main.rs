@@ -90,11 +90,12 @@ fn print_ratios(benches: &mut [Bench]) {
         "\nMedians in ms of {rounds} rounds in which all methods take turns, and their ratios: below 1, this \
          workspace is faster.\n\
          all: parse, plan and load; copy: only the kernel's segments; ll: linux-loader; ll+: and the boot data, too;\n\
-         all-1 and copy-1: on the calling thread alone, as all others are; map: as copy, with the file mapped"
+         all-1 and copy-1: on the calling thread alone, as all others are; map: as copy, with the file mapped;\n\
+         prep: load of a prepared boot"
     );
     print!("{:<18} {:<5} {:<5}", "kernel", "state", "pages");
     for column in [
-        "all", "all-1", "load", "copy", "copy-1", "map", "ll", "ll+", "pread", "memcpy",
+        "all", "all-1", "load", "copy", "copy-1", "map", "prep", "ll", "ll+", "pread", "memcpy",
     ] {
         print!(" {column:>7}");
     }
@@ -107,6 +108,7 @@ fn print_ratios(benches: &mut [Bench]) {
         "copy-1/ll",
         "copy-1/pread",
         "ll/map",
+        "ll+/prep",
     ];
     println!("  {}", ratios.join(" "));
     for bench in benches {
@@ -118,7 +120,7 @@ fn print_ratios(benches: &mut [Bench]) {
                 for seconds in medians {
                     print!(" {:>7.3}", seconds * 1e3);
                 }
-                let [all, all_1, _, copy, copy_1, map, ll, ll_all, pread, _] = medians;
+                let [all, all_1, _, copy, copy_1, map, prepared, ll, ll_all, pread, _] = medians;
                 let values = [
                     all / ll,
                     all / ll_all,
@@ -128,6 +130,7 @@ fn print_ratios(benches: &mut [Bench]) {
                     copy_1 / ll,
                     copy_1 / pread,
                     ll / map,
+                    ll_all / prepared,
                 ];
                 print!(" ");
                 for (name, value) in ratios.into_iter().zip(values) {
@@ -135,7 +138,7 @@ fn print_ratios(benches: &mut [Bench]) {
                 }
                 println!();
             }
-            let [[ours, ..], [_, _, _, _, _, _, _, theirs, ..]] = results;
+            let [[ours, ..], [_, _, _, _, _, _, _, _, theirs, ..]] = results;
             println!(
                 "{:<18} {state:<5} as they come, all on huge pages / ll+ on plain ones: {:.3}",
                 bench.name(),

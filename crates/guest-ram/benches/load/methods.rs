@@ -12,7 +12,7 @@ use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, GuestMemory, GuestRange, KernelFormat, LoadContent,
     Machine, MemoryMap, Sources, detect,
 };
-use guest_ram::{AccessOptions, FileMapping, GuestRam, HugePages, RamOptions};
+use guest_ram::{AccessOptions, FileMapping, GuestRam, HugePages, PreparedBoot, RamOptions};
 use linux_loader::loader::{self, KernelLoader};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
@@ -66,6 +66,8 @@ pub(crate) enum Method {
     CopyOneThread,
     /// Only the kernel's segments: mapped from the file, and zeroed.
     Map,
+    /// All of the plan, prepared before.
+    Prepared,
     /// linux-loader: parses and copies, but does not zero.
     LinuxLoader,
     /// linux-loader, and then the structures that it leaves to the VMM: the zero page, command line, GDT and page tables,
@@ -78,13 +80,14 @@ pub(crate) enum Method {
 }
 
 /// All methods, in the order of the table's columns.
-pub(crate) const METHODS: [Method; 10] = [
+pub(crate) const METHODS: [Method; 11] = [
     Method::All,
     Method::AllOneThread,
     Method::Load,
     Method::Copy,
     Method::CopyOneThread,
     Method::Map,
+    Method::Prepared,
     Method::LinuxLoader,
     Method::LinuxLoaderAll,
     Method::Pread,
@@ -100,6 +103,7 @@ impl Method {
             Self::Copy => "copy",
             Self::CopyOneThread => "copy/1-thread",
             Self::Map => "map",
+            Self::Prepared => "prepared",
             Self::LinuxLoader => "linux-loader",
             Self::LinuxLoaderAll => "linux-loader+boot-data",
             Self::Pread => "pread",
@@ -120,6 +124,7 @@ pub(crate) struct Bench {
     machine: Machine,
     cmdline: Cmdline,
     plan: BootPlan,
+    prepared: PreparedBoot,
     /// The loads of the plan from the file: (offset in the file, range in the guest).
     copies: Vec<(u64, GuestRange)>,
     bytes: Vec<u8>,
@@ -138,11 +143,13 @@ impl Bench {
         let len = usize::try_from(input.file.metadata().unwrap().len()).unwrap();
         let mut bytes = vec![0; len];
         input.file.read_exact_at(&mut bytes, 0).unwrap();
+        let prepared = PreparedBoot::new(plan.clone(), &Sources::kernel(&input.file)).unwrap();
         let mut bench = Self {
             input,
             machine,
             cmdline,
             plan,
+            prepared,
             copies,
             bytes,
         };
@@ -181,6 +188,7 @@ impl Bench {
             Method::Copy => self.copy(ram),
             Method::CopyOneThread => self.copy(&mut on_one_thread(ram)),
             Method::Map => self.copy(&mut ram.map_files(FileMapping::Trusted)),
+            Method::Prepared => self.prepared.load(ram).unwrap(),
             Method::LinuxLoader => self.linux_loader(ram),
             Method::LinuxLoaderAll => {
                 self.linux_loader(ram);

@@ -12,12 +12,12 @@ use boot_core::{
 };
 use boot_kaslr::{VirtualOffset, relocate};
 use boot_smbios::SmbiosTables;
-use guest_ram::{FileMapping, GuestRam};
+use guest_ram::{FileMapping, GuestRam, PreparedBoot};
 use hv_core::{Outcome, RunConfig};
 
 use super::console::Console;
 use super::machine::{self, Start};
-use super::setup::Setup;
+use super::setup::{Loading, Setup};
 
 /// Outcome of a boot.
 pub(crate) struct Run {
@@ -162,14 +162,16 @@ pub(crate) fn boot_source(
         .collect();
     let mut sources = Sources::kernel(kernel).with_modules(&files);
     sources.initrd = setup.initrd.as_ref().map(|bytes| bytes as &dyn ByteSource);
-    if setup.maps_files {
-        let mut mapper = ram.map_files(FileMapping::Trusted);
-        plan.load(&sources, &mut mapper)?;
-        if mapper.mapped_len() < plan.kernel().len() / 2 {
-            return Err(format!("{mapper:?} has not even half of the kernel").into());
+    match setup.loading {
+        Loading::Copy => plan.load(&sources, &mut ram)?,
+        Loading::Map => {
+            let mut mapper = ram.map_files(FileMapping::Trusted);
+            plan.load(&sources, &mut mapper)?;
+            if mapper.mapped_len() < plan.kernel().len() / 2 {
+                return Err(format!("{mapper:?} has not even half of the kernel").into());
+            }
         }
-    } else {
-        plan.load(&sources, &mut ram)?;
+        Loading::Prepared => PreparedBoot::new(plan.clone(), &sources)?.load(&mut ram)?,
     }
     if let Some(addr) = setup.acpi_rsdp {
         ram.write(addr, &acpi_rsdp())?;

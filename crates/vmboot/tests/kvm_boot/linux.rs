@@ -17,7 +17,7 @@ use super::case::{Case, TestResult};
 use super::console::Answer;
 use super::fixtures::{Needs, path};
 use super::machine;
-use super::setup::Setup;
+use super::setup::{Loading, Setup};
 
 /// A kernel, the protocol that boots it, and its machine.
 #[derive(Clone, Copy)]
@@ -246,8 +246,12 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         vcpus: NonZeroU32::new(scenario.vcpus).ok_or("a machine without CPUs")?,
         initrd: Some(fs::read(path(initrd))?),
         answers: scenario.answers.to_vec(),
-        // Some of the boots. The code of a bzImage need not begin at a page of its file.
-        maps_files: scenario.vcpus == 4 && !kernel.file.ends_with("bzImage"),
+        loading: match scenario.vcpus {
+            4 if scenario.numa => Loading::Prepared,
+            // The code of a bzImage need not begin at a page of its file.
+            4 if !kernel.file.ends_with("bzImage") => Loading::Map,
+            _ => Loading::Copy,
+        },
         deadline: Duration::from_mins(4),
         ..Setup::of(kernel.board)
     };

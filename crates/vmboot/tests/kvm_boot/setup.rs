@@ -38,8 +38,7 @@ pub(crate) struct Setup {
     pub(crate) seeds: Option<Seeds>,
     /// Number that chooses the addresses of the kernel: the physical one, and the virtual one of a vmlinux with relocations.
     pub(crate) kaslr: Option<u64>,
-    /// Whether files are mapped into guest memory rather than copied.
-    pub(crate) maps_files: bool,
+    pub(crate) loading: Loading,
     pub(crate) disks: Vec<DiskSetup>,
     /// Input for the console, in order.
     pub(crate) answers: Vec<Answer>,
@@ -50,6 +49,16 @@ pub(crate) struct Setup {
     pub(crate) shutdown: ShutdownPolicy,
     pub(crate) unhandled_access: UnhandledAccessPolicy,
     pub(crate) deadline: Duration,
+}
+
+/// How files get into guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loading {
+    Copy,
+    /// Their pages are mapped.
+    Map,
+    /// The whole boot is prepared, and its pages are mapped.
+    Prepared,
 }
 
 /// Randomness for the guest.
@@ -93,7 +102,7 @@ impl Setup {
             modules: Vec::new(),
             seeds: None,
             kaslr: None,
-            maps_files: false,
+            loading: Loading::Copy,
             disks: Vec::new(),
             answers: Vec::new(),
             stop_at: None,
