@@ -48,6 +48,10 @@ pub(crate) struct NoteScan {
 
 impl NoteScan {
     /// True if there is the note of a sandbox's guest.
+    #[cfg_attr(
+        not(feature = "sandbox"),
+        expect(clippy::unused_self, reason = "the answer needs the feature")
+    )]
     pub(crate) const fn has_guest(&self) -> bool {
         #[cfg(feature = "sandbox")]
         return self.guest.is_some();

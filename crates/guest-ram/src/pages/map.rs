@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
+use super::size;
 use crate::slice::HostSlice;
 
 /// A regular file whose pages have the size of those of anonymous memory.
@@ -24,16 +25,12 @@ impl<'a> MappableFile<'a> {
         }
         // SAFETY: the call succeeded, so the value is initialised.
         let status = unsafe { status.assume_init() };
-        let mut system = MaybeUninit::<libc::statfs>::uninit();
-        // SAFETY: the descriptor is open, and the kernel writes one `statfs`.
-        if unsafe { libc::fstatfs(file.as_raw_fd(), system.as_mut_ptr()) } != 0 {
-            return None;
-        }
-        // SAFETY: the call succeeded, so the value is initialised.
-        let system = unsafe { system.assume_init() };
         let is_regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
         let len = u64::try_from(status.st_size).ok()?;
-        (is_regular && system.f_type != libc::HUGETLBFS_MAGIC).then_some(Self { file, len })
+        // The blocks of hugetlbfs are its pages. Those of some network file systems are as large.
+        let has_large_blocks = usize::try_from(status.st_blksize).is_ok_and(|len| len > size());
+        let has_small_pages = || !has_large_blocks || !is_huge(file);
+        (is_regular && has_small_pages()).then_some(Self { file, len })
     }
 
     /// Length in bytes.
@@ -49,6 +46,17 @@ impl<'a> MappableFile<'a> {
         // An error, a negative number, means a file that has no seals.
         seals >= 0 && seals & FINAL == FINAL
     }
+}
+
+/// Whether the file is one of hugetlbfs, or that cannot be found out.
+fn is_huge(file: BorrowedFd<'_>) -> bool {
+    let mut system = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is open, and the kernel writes one `statfs`.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), system.as_mut_ptr()) } != 0 {
+        return true;
+    }
+    // SAFETY: the call succeeded, so the value is initialised.
+    unsafe { system.assume_init() }.f_type == libc::HUGETLBFS_MAGIC
 }
 
 /// Replaces the memory of `slice`, whole pages, by the bytes of `file` from `offset` on, copied on write. With `populate`, the pages are there
