@@ -54,7 +54,7 @@ impl<M: GuestMemoryBackend + Sync> GuestRam<M> {
     /// This memory for loads that map files into it, rather than copy them; a plan is then loaded in the time of a few system calls, whatever the size
     /// of the kernel, and machines share the pages that their guests do not write.
     ///
-    /// Files are mapped into memory that is [anonymous and private](AccessOptions::anonymous_private), such as that of
+    /// Files are mapped into memory that is [anonymous and private](crate::AccessOptions::anonymous_private), such as that of
     /// [`RamOptions`](crate::RamOptions), with [`SystemCalls::Fast`](crate::SystemCalls::Fast); into other memory they are copied. `files` chooses
     /// which: the others are copied, too.
     ///
