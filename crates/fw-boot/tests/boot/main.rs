@@ -95,7 +95,7 @@ fn uki(kernel: &[u8], cmdline: &str) -> Vec<u8> {
     fmt_test::pe::Pe::new(0x8664)
         .section(".osrel", "ID=test\nPRETTY_NAME=\"Test OS\"\nVERSION_ID=2\n")
         .section(".cmdline", cmdline)
-        .section(".initrd", "first")
+        .section(".ucode", "first")
         .section(".initrd", "second")
         .section(".linux", kernel)
         .build()
