@@ -45,6 +45,14 @@ const SECTIONS: [(ArchiveKind, &str, &str); 4] = [
 ];
 
 impl ArchiveKind {
+    /// The kinds of archives of files beside the image and of the boot loader, in the order of the initrd. The others are archives of sections.
+    pub const OF_FILES: [Self; 4] = [
+        Self::Credentials,
+        Self::GlobalCredentials,
+        Self::SystemExtensions,
+        Self::ConfigurationExtensions,
+    ];
+
     /// Number of the register that the archive is measured into, if it is measured: archives of sections are not, as sections are.
     #[must_use]
     pub const fn pcr(self) -> Option<u32> {

@@ -30,6 +30,22 @@ impl Run {
     pub(crate) fn failure(&self, what: &str) -> Box<dyn Error> {
         format!("{}; {what}; console:\n{}", self.outcome, self.console).into()
     }
+
+    /// Checks the outcome, and that the console has each of the texts.
+    pub(crate) fn expect<S: AsRef<str>>(
+        &self,
+        outcome: &Outcome,
+        texts: impl IntoIterator<Item = S>,
+    ) -> Result<(), Box<dyn Error>> {
+        let texts = texts.into_iter().map(|text| text.as_ref().to_owned());
+        let missing: Vec<String> = texts
+            .filter(|text| !self.console.contains(text.as_str()))
+            .collect();
+        if missing.is_empty() && self.outcome == *outcome {
+            return Ok(());
+        }
+        Err(self.failure(&format!("expected {outcome}; not printed: {missing:#?}")))
+    }
 }
 
 /// A machine and the plan for it.

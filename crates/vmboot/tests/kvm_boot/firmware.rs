@@ -64,16 +64,10 @@ fn to_userspace(board: Board, has_acpi: bool, firmware: &str, medium: &str) -> T
         Board::Riscv64(_) => ("fdt-riscv64", String::new(), Outcome::PowerOff),
     };
     let run = boot(firmware, protocol, &setup, &cmdline)?;
-    let missing: Vec<_> = [
+    let expected = [
         "firmware: loading Debian",
         "userspace reached: Linux ",
         "cmdline: console=ttyS0 panic=-1",
-    ]
-    .into_iter()
-    .filter(|text| !run.console.contains(text))
-    .collect();
-    if missing.is_empty() && run.outcome == end {
-        return Ok(());
-    }
-    Err(run.failure(&format!("not printed: {missing:?}")))
+    ];
+    run.expect(&end, expected)
 }

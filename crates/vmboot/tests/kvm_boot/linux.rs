@@ -314,18 +314,11 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
     if let Some(complaint) = complaints.find(|text| run.console.contains(**text)) {
         return Err(run.failure(&format!("printed: {complaint}")));
     }
-    let missing: Vec<_> = expected
-        .into_iter()
-        .chain(answered)
-        .filter(|text| !run.console.contains(text.as_str()))
-        .collect();
-    if missing.is_empty() && run.outcome == scenario.end {
-        if let Some(numa) = &setup.numa {
-            check_nodes(&run, numa)?;
-        }
-        return check_memory(&run, setup.memory);
+    run.expect(&scenario.end, expected.into_iter().chain(answered))?;
+    if let Some(numa) = &setup.numa {
+        check_nodes(&run, numa)?;
     }
-    Err(run.failure(&format!("not printed: {missing:?}")))
+    check_memory(&run, setup.memory)
 }
 
 /// Checks that the kernel found at least three quarters of the memory of each node, and not more than all of it.

@@ -53,12 +53,5 @@ fn to_memory_map(protocol: &str) -> TestResult {
         "[00000000000a0000, 00000000000fffff] (reserved)".to_owned(),
         "[0000000000100000, 000000001fffffff] (usable)".to_owned(),
     ];
-    let missing: Vec<_> = expected
-        .iter()
-        .filter(|line| !run.console.contains(line.as_str()))
-        .collect();
-    if run.outcome == Outcome::Stopped && missing.is_empty() {
-        return Ok(());
-    }
-    Err(run.failure(&format!("not printed: {missing:#?}")))
+    run.expect(&Outcome::Stopped, expected)
 }

@@ -54,12 +54,7 @@ impl Boot<'_> {
 
     fn archives(&self, sections: &UkiSections<'_>) -> Result<Vec<StubArchive>, UkifyError> {
         let mut archives = Vec::new();
-        for wanted in [
-            ArchiveKind::Credentials,
-            ArchiveKind::GlobalCredentials,
-            ArchiveKind::SystemExtensions,
-            ArchiveKind::ConfigurationExtensions,
-        ] {
+        for wanted in ArchiveKind::OF_FILES {
             let files = self.companions.iter().filter(|(kind, ..)| *kind == wanted);
             let files: Vec<_> = files.map(|(_, name, content)| (*name, *content)).collect();
             archives.extend(StubArchive::of_files(wanted, &files)?);

@@ -225,12 +225,7 @@ impl PcrArgs {
         let global = self.global_credential.iter();
         kinds.extend(global.map(|path| (ArchiveKind::GlobalCredentials, path)));
         let mut archives = Vec::new();
-        for wanted in [
-            ArchiveKind::Credentials,
-            ArchiveKind::GlobalCredentials,
-            ArchiveKind::SystemExtensions,
-            ArchiveKind::ConfigurationExtensions,
-        ] {
+        for wanted in ArchiveKind::OF_FILES {
             let paths = kinds.iter().filter(|(kind, _)| *kind == wanted);
             let paths: Vec<_> = paths.map(|(_, path)| *path).collect();
             archives.extend(archive(wanted, &paths)?);
