@@ -2,15 +2,13 @@
 
 use alloc::boxed::Box;
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate, inflate_flags};
 
+use crate::checksum::{CRC32, compare};
 use crate::error::{At, Problem};
 use crate::input::Input;
 use crate::output::Output;
-
-static CRC32: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
 /// `ID1`, `ID2` and `CM` (section 2.3.1).
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -62,9 +60,7 @@ fn member(input: &mut Input<'_>, output: &mut Output) -> Result<(), At> {
     let [found, len] = [input.u32()?, input.u32()?];
     let data = output.bytes().get(start..).unwrap_or_default();
     let computed = CRC32.checksum(data);
-    if found != computed {
-        return Err((position, Problem::Checksum { found, computed }));
-    }
+    compare(found, computed).map_err(|problem| (position, problem))?;
     // `ISIZE`: the length modulo 2^32.
     let low = boot_core::arith::to_u64(data.len()) & u64::from(u32::MAX);
     if u64::from(len) != low {
@@ -94,9 +90,7 @@ fn header(input: &mut Input<'_>) -> Result<(), At> {
         let position = input.position();
         let found = u32::from(input.array().map(u16::from_le_bytes)?);
         let computed = CRC32.checksum(before.get(..len).unwrap_or_default()) & 0xffff;
-        if found != computed {
-            return Err((position, Problem::Checksum { found, computed }));
-        }
+        compare(found, computed).map_err(|problem| (position, problem))?;
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ extern crate alloc;
 
 #[cfg(feature = "bzip2")]
 mod bzip2;
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "lzo"))]
+mod checksum;
 mod error;
 #[cfg(feature = "gzip")]
 mod gzip;

@@ -7,6 +7,7 @@ use core::hash::Hasher as _;
 use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
 use twox_hash::XxHash32;
 
+use crate::checksum::compare;
 use crate::error::{At, Problem};
 use crate::input::Input;
 use crate::output::Output;
@@ -161,11 +162,4 @@ fn xxh32(bytes: &[u8]) -> u32 {
     let mut hasher = XxHash32::with_seed(0);
     hasher.write(bytes);
     hasher.finish_32()
-}
-
-fn compare(found: u32, computed: u32) -> Result<(), Problem> {
-    if found == computed {
-        return Ok(());
-    }
-    Err(Problem::Checksum { found, computed })
 }

@@ -6,14 +6,12 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use adler2::adler32_slice;
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use lzo::{Error, decompress_into};
 
+use crate::checksum::{CRC32, compare};
 use crate::error::{At, Problem};
 use crate::input::Input;
 use crate::output::Output;
-
-static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 const MAGIC: [u8; 9] = *b"\x89LZO\0\r\n\x1a\n";
 
@@ -188,13 +186,6 @@ impl Checks {
             None => Ok(()),
         }
     }
-}
-
-fn compare(found: u32, computed: u32) -> Result<(), Problem> {
-    if found == computed {
-        return Ok(());
-    }
-    Err(Problem::Checksum { found, computed })
 }
 
 /// Length of a block.
