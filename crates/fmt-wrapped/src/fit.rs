@@ -343,9 +343,9 @@ impl Image {
         let mut values = Vec::new();
         for hash in &self.hashes {
             let Some(value) = hash.value else { continue };
-            let algorithm = match hash.algorithm.as_deref() {
-                Some("crc32") => "crc32",
-                Some("sha256") => "sha256",
+            let digest = match hash.algorithm.as_deref() {
+                Some("crc32") => Digest::Crc32(crc32fast::Hasher::new()),
+                Some("sha256") => Digest::Sha256(Sha256::new()),
                 _ => continue,
             };
             let len = usize::try_from(value.len()).unwrap_or(usize::MAX);
@@ -356,18 +356,19 @@ impl Image {
                     expected: "the value of a hash",
                 });
             }
-            values.push((algorithm, source.read_vec(value.offset(), len)?));
+            values.push((digest, source.read_vec(value.offset(), len)?));
         }
         if values.is_empty() {
             return Ok(());
         }
-        let (crc, sha256) = digests(source, data)?;
-        for (algorithm, value) in values {
-            let is_right = match algorithm {
-                "crc32" => value == crc,
-                _ => value == sha256,
-            };
-            if !is_right {
+        for_each_piece(source, data, |piece| {
+            for (digest, _) in &mut values {
+                digest.update(piece);
+            }
+        })?;
+        for (digest, value) in values {
+            let algorithm = digest.algorithm();
+            if digest.finish() != value {
                 let name = self.name.clone();
                 return Err(FitError::Hash { name, algorithm });
             }
@@ -376,9 +377,42 @@ impl Image {
     }
 }
 
-/// CRC-32 in big endian and SHA-256 of a range, which is read in pieces.
-fn digests(source: &SizedSource<'_>, data: SourceRange) -> Result<([u8; 4], [u8; 32]), ReadError> {
-    let (mut crc, mut sha256) = (crc32fast::Hasher::new(), Sha256::new());
+/// A hash of data that are read in pieces.
+enum Digest {
+    Crc32(crc32fast::Hasher),
+    Sha256(Sha256),
+}
+
+impl Digest {
+    const fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Crc32(_) => "crc32",
+            Self::Sha256(_) => "sha256",
+        }
+    }
+
+    fn update(&mut self, piece: &[u8]) {
+        match self {
+            Self::Crc32(crc) => crc.update(piece),
+            Self::Sha256(sha256) => sha256.update(piece),
+        }
+    }
+
+    /// The value as in a hash node: numbers are big-endian.
+    fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Crc32(crc) => crc.finalize().to_be_bytes().to_vec(),
+            Self::Sha256(sha256) => sha256.finalize().to_vec(),
+        }
+    }
+}
+
+/// Reads a range in pieces.
+fn for_each_piece(
+    source: &SizedSource<'_>,
+    data: SourceRange,
+    mut f: impl FnMut(&[u8]),
+) -> Result<(), ReadError> {
     let mut piece = vec![0; 64 << 10];
     let mut at = data.offset();
     while at < data.end() {
@@ -386,11 +420,10 @@ fn digests(source: &SizedSource<'_>, data: SourceRange) -> Result<([u8; 4], [u8;
         let len = left.min(piece.len());
         let piece = piece.get_mut(..len).unwrap_or_default();
         source.read_exact_at(at, piece)?;
-        crc.update(piece);
-        sha256.update(&*piece);
+        f(piece);
         at = at.saturating_add(boot_core::arith::to_u64(len));
     }
-    Ok((crc.finalize().to_be_bytes(), sha256.finalize().into()))
+    Ok(())
 }
 
 /// The first text of a property.
