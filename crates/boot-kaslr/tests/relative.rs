@@ -2,7 +2,7 @@
 
 use boot_core::{Arch, Endian, EntryAbi, GuestRange, ImageBuilder, KernelImage, SourceRange};
 use boot_kaslr::{RelativeError, relocate_relative};
-use fmt_test::elf::{EM_AARCH64, EM_RISCV, EM_X86_64, Elf, RELA, position_independent};
+use fmt_test::elf::{EM_AARCH64, EM_RISCV, EM_X86_64, Elf, RELA, position_independent, xwords};
 use proptest::prelude::*;
 
 /// Address of the first byte as linked.
@@ -20,17 +20,6 @@ struct Kernel {
     /// Offsets of the segment and of the dynamic section in the file.
     offset: usize,
     dynamic: usize,
-}
-
-fn words(values: &[u64], big_endian: bool) -> Vec<u8> {
-    let bytes = |value: &u64| {
-        if big_endian {
-            value.to_be_bytes()
-        } else {
-            value.to_le_bytes()
-        }
-    };
-    values.iter().flat_map(bytes).collect()
 }
 
 /// A kernel with this table; `change` may change the file before it is written.
@@ -82,7 +71,7 @@ fn addresses_move_with_the_kernel() {
             assert_eq!(relocate_relative(&kernel.image, &mut kernel.file, start), Ok(2));
             let mut expected = before.clone();
             let values = [start + 0x10, 0, start + 0xff];
-            expected[kernel.offset..][..24].copy_from_slice(&words(&values, big_endian));
+            expected[kernel.offset..][..24].copy_from_slice(&xwords(&values, big_endian));
             assert_eq!(kernel.file, expected);
         }
     };
@@ -121,7 +110,7 @@ fn tables_are_in_the_file() {
     let check = |at: usize, value: u64, error| {
         let mut kernel = kernel(EM_X86_64, false, &[[place(0), 8, BASE]], |_| {});
         let field = kernel.dynamic + at;
-        kernel.file[field..field + 8].copy_from_slice(&words(&[value], false));
+        kernel.file[field..field + 8].copy_from_slice(&xwords(&[value], false));
         let found = relocate_relative(&kernel.image, &mut kernel.file, BASE + 0x1000);
         assert_eq!(found, Err(error));
     };

@@ -78,6 +78,19 @@ pub fn notes(data: &[u8], align: u64) -> Phdr {
     }
 }
 
+/// The bytes of 64-bit values.
+#[must_use]
+pub fn xwords(values: &[u64], big_endian: bool) -> Vec<u8> {
+    let bytes = |value: &u64| {
+        if big_endian {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        }
+    };
+    values.iter().flat_map(bytes).collect()
+}
+
 /// Offset of the table `DT_RELA` in the segment of [`position_independent`].
 pub const RELA: u64 = 0x40;
 
@@ -89,23 +102,13 @@ pub const RELA: u64 = 0x40;
 /// For more than 8 entries.
 #[must_use]
 pub fn position_independent(machine: u16, big_endian: bool, base: u64, entries: &[[u64; 3]]) -> Elf {
-    let words = |values: &[u64]| -> Vec<u8> {
-        let bytes = |value: &u64| {
-            if big_endian {
-                value.to_be_bytes()
-            } else {
-                value.to_le_bytes()
-            }
-        };
-        values.iter().flat_map(bytes).collect()
-    };
-    let table = words(&entries.concat());
+    let table = xwords(&entries.concat(), big_endian);
     assert!(table.len() <= 0x100 - 0x40, "too many entries");
     let mut data = vec![0; 0x40];
     data.extend(&table);
     data.resize(0x100, 0);
     // DT_RELA, DT_RELASZ, DT_RELAENT, DT_NULL.
-    let dynamic = words(&[7, base + RELA, 8, table.len() as u64, 9, 24, 0, 0]);
+    let dynamic = xwords(&[7, base + RELA, 8, table.len() as u64, 9, 24, 0, 0], big_endian);
     let dynamic = Phdr {
         p_type: PT_DYNAMIC,
         align: 8,

@@ -3,7 +3,7 @@
 use std::num::ParseIntError;
 
 use boot_core::{
-    Arch, BootProtocol, BootRequest, ByteSource as _, Endian, KernelImage, RawCmdline, ReadError, RequestPart,
+    Arch, BootProtocol, BootRequest, KernelImage, RawCmdline, ReadError, RequestPart, SizedSource,
 };
 use boot_kaslr::{RelativeError, RelocationsError, VirtualOffset, relocate, relocate_relative};
 
@@ -54,25 +54,20 @@ pub(crate) enum RelocateError {
 pub(crate) enum MoveError {
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    Elf(#[from] fmt_elf::ElfError),
     #[error("the position-independent kernel cannot be moved from its link address")]
     Relative(#[from] RelativeError),
 }
 
 /// Applies the relative relocations of a position-independent ELF kernel that a plan puts at `start`.
 pub(crate) fn move_to(start: u64, image: &KernelImage, kernel: &mut Kernel) -> Result<(), MoveError> {
-    // Offset and value of `e_type` (gABI, "ELF Header"): other files are not read.
-    const E_TYPE: u64 = 0x10;
-    const ET_DYN: u16 = 3;
     if image.format() != fmt_elf::ElfFormat::NAME || start == image.extent().start() {
         return Ok(());
     }
-    let mut e_type = [0; 2];
-    kernel.read_exact_at(E_TYPE, &mut e_type)?;
-    let e_type = match image.endian() {
-        Endian::Little => u16::from_le_bytes(e_type),
-        Endian::Big => u16::from_be_bytes(e_type),
-    };
-    if e_type == ET_DYN {
+    // Other files are not read as a whole.
+    let file = fmt_elf::ElfFile::parse(SizedSource::new(kernel)?)?;
+    if file.is_some_and(|file| file.header().e_type == fmt_elf::raw::ET_DYN) {
         kernel.change(|bytes| relocate_relative(image, bytes, start))??;
     }
     Ok(())

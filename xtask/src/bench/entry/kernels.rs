@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use object::read::elf::{FileHeader as _, ProgramHeader as _};
-use object::{Endianness, elf};
+use boot_core::{EntryAbi, SizedSource};
+use fmt_elf::{ElfFile, ProgramHeader, raw};
 
 use crate::error::{Error, WithPath as _};
 use crate::extract_vmlinux;
@@ -52,9 +52,6 @@ const PRINT_32: [u8; 45] = [
 /// Bytes of the relocation table behind the vmlinux that become zeros. A kernel that stays where it is does not read them, and other versions of
 /// `zstd` than that of the kernel's build may need the room.
 const UNUSED: usize = 128 << 10;
-
-/// `XEN_ELFNOTE_PHYS32_ENTRY`.
-const PVH_ENTRY: u32 = 18;
 
 /// The copies.
 pub(super) struct Kernels {
@@ -147,31 +144,20 @@ struct Segment {
 
 impl Layout {
     fn read(file: &[u8]) -> Option<Self> {
-        let header = elf::FileHeader64::<Endianness>::parse(file).ok()?;
-        let endian = header.endian().ok()?;
-        let mut layout = Self::default();
-        for segment in header.program_headers(endian, file).ok()? {
-            if segment.p_type(endian) == elf::PT_LOAD {
-                layout.segments.push(Segment {
-                    offset: segment.p_offset(endian),
-                    virt: segment.p_vaddr(endian),
-                    physical: segment.p_paddr(endian),
-                    len: segment.p_filesz(endian),
-                });
-            }
-            let Some(mut notes) = segment.notes(endian, file).ok().flatten() else {
-                continue;
-            };
-            while let Ok(Some(note)) = notes.next() {
-                if note.name() == b"Xen" && note.n_type(endian).0 == PVH_ENTRY {
-                    let mut bytes = [0; 8];
-                    let desc = note.desc();
-                    bytes.get_mut(..desc.len())?.copy_from_slice(desc);
-                    layout.pvh_entry = Some(u64::from_le_bytes(bytes));
-                }
-            }
-        }
-        Some(layout)
+        let elf = ElfFile::parse(SizedSource::new(&file).ok()?).ok()??;
+        let headers: Vec<ProgramHeader> = elf.program_headers().collect::<Result<_, _>>().ok()?;
+        let loaded = headers.iter().filter(|header| header.p_type == raw::PT_LOAD);
+        let segments = loaded.map(|header| Segment {
+            offset: header.p_offset,
+            virt: header.p_vaddr,
+            physical: header.p_paddr,
+            len: header.p_filesz,
+        });
+        let image = fmt_elf::parse(&file).ok()??;
+        Some(Self {
+            segments: segments.collect(),
+            pvh_entry: image.entry(EntryAbi::PVH).map(|entry| entry.addr),
+        })
     }
 
     /// The offset in the file of the address `addr`, where `start` is the address of a segment.
