@@ -10,6 +10,7 @@ mod file_mapper;
 mod guest_access;
 mod host_ram;
 mod huge_pages;
+mod idle_cpus;
 #[cfg(target_os = "linux")]
 mod mapping;
 #[cfg(target_os = "linux")]
