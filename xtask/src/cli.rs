@@ -98,7 +98,7 @@ pub(crate) enum Task {
     ///
     /// Prints every violation as `path:line: rule: what is wrong and what to do`. Fails when there is one.
     Tidy(TidyArgs),
-    /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, MSRV, packages, tests, a short fuzz run.
+    /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, MSRV, packages, tests, counts, a short fuzz run.
     Ci(CiArgs),
 }
 

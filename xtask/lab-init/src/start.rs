@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct StartCost {
     /// System calls of all its threads, that of the first `KVM_RUN` included.
     pub calls: u32,
-    /// Milliseconds from just before `exec` to the end of a run that only prints the version.
-    pub exec_ms: f64,
-    /// Milliseconds from the start of `main` to the start of the guest.
+    /// Milliseconds from just before `exec` to the first line on standard error, when the boot is planned.
+    pub planned_ms: f64,
+    /// Milliseconds from there to the start of the guest.
     pub start_ms: f64,
 }

@@ -1,7 +1,7 @@
 //! Counts what `vmboot run` does from `exec` to the first `KVM_RUN`.
 //!
-//! `start-cost PROGRAM ARGUMENT...` runs the program three times: with `--version`; with `--timeline` added, to its end; and under ptrace(2) up to
-//! the first `ioctl` that is `KVM_RUN`, where it is killed. Prints a [`StartCost`].
+//! `start-cost PROGRAM ARGUMENT...` runs the program twice: with `--timeline` added, to its end; and under ptrace(2) up to the first `ioctl` that is
+//! `KVM_RUN`, where it is killed. Prints a [`StartCost`].
 #![forbid(unsafe_code)]
 
 /// A failure in words.
@@ -29,6 +29,7 @@ mod linux {
 mod linux {
     use std::collections::BTreeSet;
     use std::fs;
+    use std::io::Read as _;
     use std::os::unix::process::CommandExt as _;
     use std::process::{Command, Stdio};
     use std::time::Instant;
@@ -57,10 +58,11 @@ mod linux {
                 Err(Command::new(program).args(args).exec().into())
             }
             [program, args @ ..] => {
+                let (planned_ms, start_ms) = times(program, args)?;
                 let cost = StartCost {
                     calls: calls(program, args)?,
-                    exec_ms: exec_ms(program)?,
-                    start_ms: start_ms(program, args)?,
+                    planned_ms,
+                    start_ms,
                 };
                 println!("{}", serde_json::to_string(&cost)?);
                 Ok(())
@@ -69,28 +71,34 @@ mod linux {
         }
     }
 
-    fn exec_ms(program: &str) -> Result<f64, Failure> {
+    /// Milliseconds from just before `exec` to the first line on standard error, and from there to the start of the guest.
+    fn times(program: &str, args: &[String]) -> Result<(f64, f64), Failure> {
         let start = Instant::now();
-        let status = Command::new(program)
-            .arg("--version")
+        let mut child = Command::new(program)
+            .args(args)
+            .arg("--timeline")
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .status()?;
-        let time = start.elapsed();
-        if !status.success() {
-            return Err(format!("{program} --version: {status}").into());
-        }
-        Ok(time.as_secs_f64() * 1e3)
-    }
-
-    fn start_ms(program: &str, args: &[String]) -> Result<f64, Failure> {
-        let mut command = Command::new(program);
-        command.args(args).arg("--timeline").stdin(Stdio::null());
-        let output = command.output()?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        let line = text.lines().find(|line| line.ends_with("guest started"));
-        let time = line.and_then(|line| line.split_whitespace().next());
-        let time = time.ok_or_else(|| format!("{program} printed no time of the start: {text}"))?;
-        Ok(time.parse()?)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut messages = child.stderr.take().ok_or("no standard error")?;
+        let mut buffer = [0; 0x1000];
+        let len = messages.read(&mut buffer)?;
+        let seen = start.elapsed();
+        let mut text = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        messages.read_to_string(&mut text)?;
+        let status = child.wait()?;
+        let time = |event: &str| -> Result<f64, Failure> {
+            let line = text.lines().find(|line| line.ends_with(event));
+            let time = line.and_then(|line| line.split_whitespace().next());
+            let time =
+                time.ok_or_else(|| format!("{program} ({status}) printed no time of {event:?}: {text}"))?;
+            Ok(time.parse()?)
+        };
+        Ok((
+            seen.as_secs_f64() * 1e3,
+            time(" guest started")? - time(" planned")?,
+        ))
     }
 
     /// Counts the system calls up to the first `KVM_RUN`.
@@ -181,13 +189,8 @@ mod linux {
             // In the test, the traced program is the test itself, which knows no such option.
             assert!(error.contains("did not start"), "{error}");
             assert!(run(&[]).is_err());
-            assert!(exec_ms("/bin/false").is_err());
-            assert!(
-                start_ms("/bin/echo", &[])
-                    .unwrap_err()
-                    .to_string()
-                    .contains("no time of the start")
-            );
+            let error = times("/bin/echo", &[]).unwrap_err().to_string();
+            assert!(error.contains("no time of"), "{error}");
         }
     }
 }
