@@ -5,6 +5,7 @@ mod checks;
 mod device_tree;
 mod expectation;
 mod pc;
+mod soak;
 
 use super::case::Case;
 

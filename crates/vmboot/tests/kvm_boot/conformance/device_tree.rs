@@ -13,6 +13,7 @@ use hv_core::{Fault, Outcome, UnhandledAccessPolicy};
 
 use super::build::{Build, bytes, case, range};
 use super::checks::{conforms, echoes, ends, hangs, moves};
+use super::soak::holds_nothing;
 use crate::board::Board;
 use crate::boot::Run;
 use crate::case::{Case, TestResult};
@@ -59,6 +60,10 @@ impl Matrix<'_> {
             let typed = move || echoes(build, Setup::of(board), Mode::Echo);
             cases.push(case(&name, build, board, typed));
         }
+        let build = self.first;
+        cases.push(case("many-machines", build, board, move || {
+            holds_nothing(build, &Setup::of(board))
+        }));
         for (name, ending) in ENDINGS {
             let build = self.first;
             let run = move || ending(build, Setup::of(board));

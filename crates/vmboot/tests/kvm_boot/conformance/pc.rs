@@ -6,6 +6,7 @@ use hv_core::{Fault, Outcome, ShutdownPolicy};
 
 use super::build::{Build, bytes, case, range};
 use super::checks::{conforms, echoes, ends, hangs, moves};
+use super::soak::holds_nothing;
 use crate::board::Board;
 use crate::boot::kernel_base;
 use crate::case::{Case, TestResult};
@@ -188,6 +189,11 @@ pub(super) fn cases() -> Vec<Case> {
     for build in [pvh, first, second].into_iter().chain(others) {
         cases.push(case("modules", build, Box::new(move || modules(build))));
     }
+    cases.push(case(
+        "many-machines",
+        pvh,
+        Box::new(move || holds_nothing(pvh, &Setup::of(Board::Pc))),
+    ));
     for build in [pvh, bzimage] {
         for (name, ending) in ENDINGS {
             cases.push(case(name, build, Box::new(move || ending(build))));
