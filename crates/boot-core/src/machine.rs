@@ -8,6 +8,7 @@
 mod cpu;
 mod device;
 mod interrupt;
+mod node;
 mod numa;
 mod platform;
 
@@ -21,6 +22,7 @@ pub use device::{
 pub use interrupt::{
     Aplic, Arm64Timer, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Line, Plic, Trigger,
 };
+pub use node::{DtNode, DtProperty, DtReference, DtValue};
 pub use numa::{Numa, NumaDistance, NumaError, NumaNode};
 pub use platform::Platform;
 

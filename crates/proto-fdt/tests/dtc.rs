@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use arbitrary::Unstructured;
-use boot_core::machine::{Numa, NumaNode};
+use boot_core::machine::{DtNode, DtReference, DtValue, Interrupt, Line, Numa, NumaNode};
 use boot_core::{Arch, GuestRange, Machine};
 use boot_test::fdt;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -86,6 +86,39 @@ fn numa(mut machine: Machine) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A reference machine with nodes of the caller's own.
+fn nodes(mut machine: Machine) -> Result<(), Failed> {
+    let line = |number| match machine.arch {
+        Arch::Riscv64 => Line::Source(number),
+        _ => Line::Spi(number),
+    };
+    let range = |start| GuestRange::new(start, 0x1000).ok_or("no range");
+    let controller = DtValue::Phandle(DtReference::InterruptController);
+    let block = DtNode::new("block")
+        .with_property("interrupt-parent", [controller])
+        .with_property("interrupts", [DtValue::Interrupt(Interrupt::level(line(14)))])
+        .with_property("secret", [DtValue::Bytes(vec![1, 2, 3].into())]);
+    machine.platform.nodes = vec![
+        DtNode::vmgenid(range(0x900_3000)?, Interrupt::edge(line(11))),
+        DtNode::vmclock(range(0x900_4000)?, Interrupt::edge(line(12))),
+        DtNode::fixed_clock("clock-rtc", 24_000_000, 0x100),
+        DtNode::pl031(range(0x900_5000)?, Interrupt::level(line(13)), 0x100),
+        DtNode::new("vendor,devices").with_child(block),
+    ];
+    let source = decompile(&create_fdt(&machine, &chosen())?)?;
+    for expected in [
+        "rng@9003000 {",
+        "\"microsoft,vmgenid\"",
+        "\"amazon,vmclock\"",
+        "secret = [01 02 03];",
+    ] {
+        if !source.contains(expected) {
+            return Err(format!("expected `{expected}`: {source}").into());
+        }
+    }
+    Ok(())
+}
+
 /// A boot with all boot parameters.
 fn chosen() -> Chosen<'static> {
     Chosen::new()
@@ -117,9 +150,13 @@ fn main() -> ExitCode {
     let numa = reference::machines()
         .into_iter()
         .map(|(name, machine)| Trial::test(format!("{name}-numa"), move || numa(machine)));
+    let nodes = reference::machines()
+        .into_iter()
+        .map(|(name, machine)| Trial::test(format!("{name}-nodes"), move || nodes(machine)));
     let trials = reference
         .chain(arbitrary)
         .chain(numa)
+        .chain(nodes)
         .map(|trial| trial.with_ignored_flag(!dtc))
         .collect();
     libtest_mimic::run(&args, trials).exit_code()
