@@ -1,6 +1,6 @@
 //! Errors of the creation of tables.
 
-use boot_core::machine::{Line, NumaError};
+use boot_core::machine::{Line, NumaError, TopologyError};
 use boot_core::{Arch, GuestRange};
 
 /// A machine that the tables cannot describe, or an address where they cannot be.
@@ -127,6 +127,9 @@ pub enum AcpiError {
     /// The NUMA nodes do not fit each other or the machine.
     #[error("the NUMA nodes of the machine cannot be described")]
     Numa(#[from] NumaError),
+    /// The CPU topology does not fit the machine.
+    #[error("the CPU topology of the machine cannot be described")]
+    Topology(#[from] TopologyError),
     /// A register is at I/O port 0, which means that there is none.
     #[error(
         "the {register} register is at I/O port 0, which ACPI reads as no register: choose another port, or leave it out"

@@ -28,6 +28,7 @@ mod oem;
 mod pc;
 mod pci;
 mod platform;
+mod pptt;
 mod resources;
 mod rhct;
 mod spcr;

@@ -7,6 +7,7 @@ mod interrupts;
 mod nodes;
 mod numa;
 mod phandle;
+mod topology;
 mod validate;
 mod writer;
 

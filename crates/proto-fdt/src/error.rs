@@ -8,7 +8,7 @@ use core::fmt;
 
 pub use node::NodeError;
 
-use boot_core::machine::{Line, NumaError};
+use boot_core::machine::{Line, NumaError, TopologyError};
 use boot_core::{Arch, GuestRange};
 
 /// The device tree of a machine cannot be created.
@@ -117,6 +117,9 @@ pub enum CreateFdtError {
     /// The NUMA nodes do not fit each other or the machine.
     #[error("the NUMA nodes of the machine cannot be described")]
     Numa(#[from] NumaError),
+    /// The CPU topology does not fit the machine.
+    #[error("the CPU topology of the machine cannot be described")]
+    Topology(#[from] TopologyError),
     /// Two nodes with the same parent have the same name (Devicetree Specification v0.4, section 2.2.1).
     #[error("the device tree has two nodes `{name}` with the same parent")]
     DuplicateNode {

@@ -6,11 +6,14 @@
 mod reference;
 
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use arbitrary::Unstructured;
-use boot_core::machine::{DtNode, DtReference, DtValue, Interrupt, Line, Numa, NumaNode};
+use boot_core::machine::{
+    Cache, CacheScope, Caches, DtNode, DtReference, DtValue, Interrupt, Line, Numa, NumaNode, Topology,
+};
 use boot_core::{Arch, GuestRange, Machine};
 use boot_test::fdt;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -86,6 +89,28 @@ fn numa(mut machine: Machine) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A reference machine with a topology and caches.
+fn topology(mut machine: Machine) -> Result<(), Failed> {
+    let two = NonZeroU32::new(2).ok_or("no number")?;
+    let mut caches = Caches::default();
+    caches.l1d = Some(Cache::new(64 << 10, 64, 256));
+    caches.l2 = Some(Cache::new(1 << 20, 64, 1024));
+    caches.l3 = Some(Cache::new(8 << 20, 64, 8192).with_scope(CacheScope::Socket));
+    machine.topology = Some(Topology::new(two, NonZeroU32::MIN, two).with_caches(caches));
+    let source = decompile(&create_fdt(&machine, &chosen())?)?;
+    for (expected, count) in [
+        ("thread1 {", 2),
+        ("socket", 2),
+        ("l2-cache", 2),
+        ("cache-unified;", 4),
+    ] {
+        if source.matches(expected).count() != count {
+            return Err(format!("expected {count} times `{expected}`: {source}").into());
+        }
+    }
+    Ok(())
+}
+
 /// A reference machine with nodes of the caller's own.
 fn nodes(mut machine: Machine) -> Result<(), Failed> {
     let line = |number| match machine.arch {
@@ -153,7 +178,11 @@ fn main() -> ExitCode {
     let nodes = reference::machines()
         .into_iter()
         .map(|(name, machine)| Trial::test(format!("{name}-nodes"), move || nodes(machine)));
+    let topology = reference::machines()
+        .into_iter()
+        .map(|(name, machine)| Trial::test(format!("{name}-topology"), move || topology(machine)));
     let trials = reference
+        .chain(topology)
         .chain(arbitrary)
         .chain(numa)
         .chain(nodes)

@@ -28,6 +28,9 @@ pub(super) fn validate(machine: &Machine) -> Result<(), CreateFdtError> {
     if let Some(numa) = &machine.numa {
         numa.check(machine.vcpus, &machine.memory)?;
     }
+    if let Some(topology) = &machine.topology {
+        topology.check(machine.vcpus)?;
+    }
     check_reserved(machine)?;
     nodes::check(&machine.platform.nodes, &Wiring::new(machine))
 }
