@@ -154,6 +154,15 @@ pub enum AcpiError {
         /// Length of the tables in bytes.
         len: usize,
     },
+    /// MP tables are those of a PC.
+    #[error("MP tables describe a PC, not a machine of the architecture {0}")]
+    NotAPc(Arch),
+    /// There is no RAM at the addresses where MP tables are.
+    #[error("the machine has no RAM at {range}, the end of base memory, where guests look for MP tables")]
+    NoBaseMemory {
+        /// The addresses of the tables.
+        range: GuestRange,
+    },
     /// No RAM has room for the tables; that of a PC must be below 4 GiB.
     #[error("no RAM{} has room for {len} bytes of ACPI tables", if *.is_pc { " below 4 GiB" } else { "" })]
     NoRoom {

@@ -23,6 +23,7 @@ mod fadt;
 mod gsi;
 mod gtdt;
 mod madt;
+mod mp;
 mod numa;
 mod oem;
 mod pc;
@@ -35,5 +36,6 @@ mod spcr;
 mod tables;
 
 pub use error::AcpiError;
+pub use mp::MpTables;
 pub use pc::{Pc, ResetPort, SerialPort};
 pub use tables::AcpiTables;
