@@ -4,6 +4,8 @@ use super::error::TopologyError;
 use super::scope::CacheScope;
 
 /// Caches of CPUs, as far as they are described.
+///
+/// Linux on arm64 takes the levels and kinds of caches from `CLIDR_EL1`, which a VMM can set: it ignores the description where the two differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
