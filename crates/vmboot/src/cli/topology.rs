@@ -18,7 +18,7 @@ pub(crate) struct TopologyArgs {
         value_name = "SOCKETS,[CLUSTERS,]CORES,THREADS",
         value_parser = topology,
         allow_negative_numbers = true,
-        conflicts_with_all = ["acpi_rsdp", "dtb"],
+        conflicts_with = "acpi_rsdp",
     )]
     topology: Option<Topology>,
 }
