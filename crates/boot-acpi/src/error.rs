@@ -1,6 +1,6 @@
 //! Errors of the creation of tables.
 
-use boot_core::machine::{Line, NumaError};
+use boot_core::machine::{Line, NumaError, TopologyError};
 use boot_core::{Arch, GuestRange};
 
 /// A machine that the tables cannot describe, or an address where they cannot be.
@@ -127,6 +127,9 @@ pub enum AcpiError {
     /// The NUMA nodes do not fit each other or the machine.
     #[error("the NUMA nodes of the machine cannot be described")]
     Numa(#[from] NumaError),
+    /// The CPU topology does not fit the machine.
+    #[error("the CPU topology of the machine cannot be described")]
+    Topology(#[from] TopologyError),
     /// A register is at I/O port 0, which means that there is none.
     #[error(
         "the {register} register is at I/O port 0, which ACPI reads as no register: choose another port, or leave it out"
@@ -150,6 +153,15 @@ pub enum AcpiError {
         addr: u64,
         /// Length of the tables in bytes.
         len: usize,
+    },
+    /// MP tables are those of a PC.
+    #[error("MP tables describe a PC, not a machine of the architecture {0}")]
+    NotAPc(Arch),
+    /// There is no RAM at the addresses where MP tables are.
+    #[error("the machine has no RAM at {range}, the end of base memory, where guests look for MP tables")]
+    NoBaseMemory {
+        /// The addresses of the tables.
+        range: GuestRange,
     },
     /// No RAM has room for the tables; that of a PC must be below 4 GiB.
     #[error("no RAM{} has room for {len} bytes of ACPI tables", if *.is_pc { " below 4 GiB" } else { "" })]

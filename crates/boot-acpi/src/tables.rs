@@ -13,6 +13,7 @@ use crate::fadt::fadt;
 use crate::numa::{slit, srat};
 use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 use crate::pc::Pc;
+use crate::pptt::pptt;
 use crate::spcr::{spcr, spcr_of_platform};
 use crate::{madt, platform};
 
@@ -38,7 +39,7 @@ impl AcpiTables {
     ///
     /// # Errors
     ///
-    /// [`AcpiError::TooManyCpus`], [`AcpiError::Numa`], [`AcpiError::Interrupt`],
+    /// [`AcpiError::TooManyCpus`], [`AcpiError::Numa`], [`AcpiError::Topology`], [`AcpiError::Interrupt`],
     /// [`NoRegisters`](AcpiError::NoRegisters) and [`TooManySlots`](AcpiError::TooManySlots) for devices that the machine cannot have,
     /// [`AcpiError::Port0`] and [`PortRange`](AcpiError::PortRange) for I/O ports, [`AcpiError::Address`] for an address that is not a multiple of 16
     /// or too high; and for a platform that is incomplete or inconsistent, the other variants.
@@ -49,6 +50,9 @@ impl AcpiTables {
         };
         if let Some(numa) = &machine.numa {
             numa.check(machine.vcpus, &machine.memory)?;
+        }
+        if let Some(topology) = &machine.topology {
+            topology.check(machine.vcpus)?;
         }
         let mut tables = Blocks {
             addr,
@@ -76,6 +80,9 @@ impl AcpiTables {
             for table in [srat(machine, numa), slit(numa)] {
                 xsdt.add_entry(tables.push(&table));
             }
+        }
+        if let Some(topology) = &machine.topology {
+            xsdt.add_entry(tables.push(&pptt(topology)));
         }
         let xsdt = tables.push(&bytes(&xsdt));
         let mut all = tables.bytes;

@@ -14,7 +14,7 @@ use boot_core::{Arch, GuestMemory as _, Machine, SliceMemory};
 use fw_acpi::{Acpi, Signature};
 use hv_core::virt::{Gic, RiscvIrqchip};
 use libtest_mimic::{Arguments, Failed, Trial};
-use machines::{arm64, machine, numa_machine, riscv64, with_numa, with_pci};
+use machines::{arm64, machine, numa_machine, riscv64, with_numa, with_pci, with_topology};
 
 /// Address of the tables.
 const BASE: u64 = 0xe_0000;
@@ -195,6 +195,21 @@ fn main() -> ExitCode {
         ("bare", machine(1, 1), bare),
         ("numa", numa_machine(4), Pc::default()),
         ("numa-x2apic", numa_machine(300), Pc::default()),
+        (
+            "topology",
+            with_topology(machine(4, 1), [1, 1, 2, 2]),
+            Pc::default(),
+        ),
+        (
+            "arm64-topology",
+            with_topology(arm64(24, Gic::V3), [2, 3, 2, 2]),
+            Pc::default(),
+        ),
+        (
+            "riscv64-topology",
+            with_topology(riscv64(4, RiscvIrqchip::Plic), [2, 1, 2, 1]),
+            Pc::default(),
+        ),
         ("other-ports", machine(2, 1), other),
         ("arm64-gicv2", arm64(4, Gic::V2), Pc::default()),
         (

@@ -10,12 +10,13 @@ use std::num::NonZeroU32;
 use any_machine::structures;
 use boot_acpi::{AcpiError, AcpiTables, Pc, ResetPort, SerialPort};
 use boot_core::machine::{
-    Aplic, Arm64Cpu, Cpus, GicV2m, Interrupt, InterruptController, Line, NumaError, SerialKind, VirtioMmio,
+    Aplic, Arm64Cpu, Caches, Cpus, GicV2m, Interrupt, InterruptController, Line, NumaError, SerialKind,
+    TopologyError, VirtioMmio,
 };
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind, SliceMemory};
 use fw_acpi::{Acpi, AddressSpace, Fadt, MemoryRange, Namespace, Power, Register, Reset, Signature, SoftOff};
 use hv_core::virt::{self, Gic, RiscvIrqchip};
-use machines::{arm64, machine, numa_machine, riscv64, slot, with_numa, with_pci};
+use machines::{arm64, machine, numa_machine, riscv64, slot, with_numa, with_pci, with_topology};
 use proptest::prelude::*;
 
 const BASE: u64 = 0xe_0000;
@@ -284,6 +285,38 @@ fn numa_nodes_are_described_or_refused() {
     assert_eq!(
         AcpiTables::new(&machine, &Pc::default(), BASE).unwrap_err(),
         AcpiError::Numa(NumaError::CpuWithoutNode { cpu: 4 })
+    );
+}
+
+#[test]
+fn a_topology_is_described_or_refused() {
+    let arm64 = |vcpus| with_numa(arm64(vcpus, Gic::V3));
+    let riscv64 = |vcpus| riscv64(vcpus, RiscvIrqchip::AplicImsic);
+    let described: [(Machine, [u32; 4]); 7] = [
+        (arm64(1), [1, 1, 1, 1]),
+        (arm64(4), [2, 1, 1, 2]),
+        (arm64(24), [2, 3, 2, 2]),
+        (arm64(300), [1, 75, 4, 1]),
+        (riscv64(12), [3, 2, 2, 1]),
+        (machine(4, 0), [1, 1, 2, 2]),
+        (machine(300, 0), [300, 1, 1, 1]),
+    ];
+    let check = |machine: &Machine| {
+        let tables = AcpiTables::new(machine, &Pc::default(), BASE).unwrap();
+        any_machine::check_tables(machine, &Pc::default(), &tables);
+    };
+    for (machine, levels) in described {
+        check(&with_topology(machine.clone(), levels));
+        let mut without_caches = with_topology(machine, levels);
+        let topology = without_caches.topology.as_mut().unwrap();
+        topology.caches = Caches::default();
+        check(&without_caches);
+    }
+    let wrong = with_topology(machine(4, 0), [1, 2, 3, 1]);
+    let error = AcpiTables::new(&wrong, &Pc::default(), BASE).unwrap_err();
+    assert!(
+        matches!(error, AcpiError::Topology(TopologyError::CpuCount { .. })),
+        "{error:?}"
     );
 }
 

@@ -8,8 +8,10 @@
 mod cpu;
 mod device;
 mod interrupt;
+mod node;
 mod numa;
 mod platform;
+mod topology;
 
 use core::num::NonZeroU32;
 
@@ -21,8 +23,10 @@ pub use device::{
 pub use interrupt::{
     Aplic, Arm64Timer, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Line, Plic, Trigger,
 };
+pub use node::{DtNode, DtProperty, DtReference, DtValue};
 pub use numa::{Numa, NumaDistance, NumaError, NumaNode};
 pub use platform::Platform;
+pub use topology::{Cache, CacheScope, Caches, CpuPosition, Topology, TopologyError};
 
 use crate::{Arch, MemoryMap};
 
@@ -40,6 +44,9 @@ pub struct Machine {
     /// The NUMA nodes of its CPUs and memory; `None` for a machine without NUMA.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub numa: Option<Numa>,
+    /// The topology of its CPUs; `None` leaves it open.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub topology: Option<Topology>,
     /// The guest physical address of the ACPI RSDP, if any.
     pub acpi_rsdp: Option<u64>,
     /// The guest physical address of the SMBIOS entry point, if the boot protocol is to hand it over.
@@ -58,6 +65,7 @@ impl Machine {
             memory,
             vcpus: NonZeroU32::MIN,
             numa: None,
+            topology: None,
             acpi_rsdp: None,
             smbios: None,
             platform: Platform::new(),

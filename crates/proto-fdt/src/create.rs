@@ -4,8 +4,10 @@ mod cpus;
 mod device_ranges;
 mod devices;
 mod interrupts;
+mod nodes;
 mod numa;
 mod phandle;
+mod topology;
 mod validate;
 mod writer;
 
@@ -74,7 +76,8 @@ pub fn create_fdt(machine: &Machine, chosen: &Chosen<'_>) -> Result<Vec<u8>, Cre
             numa::write_distances(tree, numa)?;
         }
         interrupts::write(tree, &wiring)?;
-        devices::write(tree, platform, &wiring)
+        devices::write(tree, platform, &wiring)?;
+        nodes::write(tree, &platform.nodes, &wiring)
     })?;
     tree.finish()
 }

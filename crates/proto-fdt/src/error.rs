@@ -1,9 +1,14 @@
 //! Errors of [`create_fdt`](crate::create_fdt).
 
+mod node;
+
 use alloc::borrow::Cow;
+use alloc::string::String;
 use core::fmt;
 
-use boot_core::machine::{Line, NumaError};
+pub use node::NodeError;
+
+use boot_core::machine::{Line, NumaError, TopologyError};
 use boot_core::{Arch, GuestRange};
 
 /// The device tree of a machine cannot be created.
@@ -112,6 +117,24 @@ pub enum CreateFdtError {
     /// The NUMA nodes do not fit each other or the machine.
     #[error("the NUMA nodes of the machine cannot be described")]
     Numa(#[from] NumaError),
+    /// The CPU topology does not fit the machine.
+    #[error("the CPU topology of the machine cannot be described")]
+    Topology(#[from] TopologyError),
+    /// Two nodes with the same parent have the same name (Devicetree Specification v0.4, section 2.2.1).
+    #[error("the device tree has two nodes `{name}` with the same parent")]
+    DuplicateNode {
+        /// The name, with the unit address if it has one.
+        name: String,
+    },
+    /// A node of [`Platform::nodes`](boot_core::machine::Platform::nodes) cannot be written.
+    #[error("the node `{path}` of the platform cannot be written")]
+    Node {
+        /// Its path in the tree.
+        path: String,
+        /// The reason.
+        #[source]
+        error: NodeError,
+    },
     /// Reserved memory is empty or not inside RAM.
     #[error("the reserved memory `{name}` at {range} is empty or not inside RAM")]
     ReservedMemoryNotRam {

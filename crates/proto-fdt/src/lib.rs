@@ -36,7 +36,7 @@ mod warning;
 pub use chosen::Chosen;
 pub use create::{boot_cpu_id, create_chosen_fdt, create_fdt};
 pub use efi::EfiHandover;
-pub use error::{CreateFdtError, FdtWriterError};
+pub use error::{CreateFdtError, FdtWriterError, NodeError};
 pub use plugin::{Arm64, PROTOCOL_ARM64, PROTOCOL_RISCV64, Riscv64};
 pub use reserved::ReservedRange;
 pub use update::{UpdateFdtError, check_reserved_memory, reserved_ranges, update_fdt};

@@ -6,14 +6,17 @@ mod view;
 use std::num::NonZeroU32;
 
 use arbitrary::Unstructured;
-use boot_core::machine::{Arm64Cpu, Cpus, InterruptController, Isa, Numa, NumaError, NumaNode};
+use boot_core::machine::{
+    Arm64Cpu, Cache, CacheScope, Caches, Cpus, InterruptController, Isa, Numa, NumaError, NumaNode, Topology,
+    TopologyError,
+};
 use boot_core::{Arch, GuestRange, Machine};
 use boot_test::fdt;
 use hv_core::virt::{self, RiscvIrqchip};
 use proptest::prelude::*;
 use proto_fdt::device_tree::{DeviceTree, Node};
 use proto_fdt::{Chosen, CreateFdtError, boot_cpu_id, create_fdt};
-use view::NumaView;
+use view::{CacheView, NumaView, TopologyView};
 
 /// The machine in the order of the tree, where CPUs, slots and reserved memory are sorted by address.
 fn sayable(machine: &Machine) -> boot_core::machine::Platform {
@@ -33,13 +36,64 @@ fn sayable(machine: &Machine) -> boot_core::machine::Platform {
     platform
 }
 
-/// What the tree has to tell about NUMA nodes.
-fn expected_numa(machine: &Machine, numa: &Numa) -> NumaView {
-    let ids: Vec<u64> = match &machine.platform.cpus {
+/// The ids of the CPUs in the order of the vCPU indices.
+fn ids(machine: &Machine) -> Vec<u64> {
+    match &machine.platform.cpus {
         Cpus::Arm64(cpus) => cpus.iter().map(Arm64Cpu::affinity).collect(),
         Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.hart_id).collect(),
         other => panic!("{other:?}"),
-    };
+    }
+}
+
+/// What the tree has to tell about the topology.
+fn expected_topology(machine: &Machine, topology: &Topology) -> TopologyView {
+    let mut ids = ids(machine).into_iter();
+    let mut view = TopologyView::default();
+    let caches = &topology.caches;
+    let [mut core_number, mut cluster_number] = [0; 2];
+    for socket in 0..topology.sockets.get() {
+        for cluster in 0..topology.clusters.get() {
+            for core in 0..topology.cores.get() {
+                for thread in 0..topology.threads.get() {
+                    let id = ids.next().unwrap();
+                    let thread = match topology.threads.get() {
+                        1 => String::new(),
+                        _ => format!("/thread{thread}"),
+                    };
+                    let path = format!("socket{socket}/cluster{cluster}/core{core}{thread}");
+                    view.map.insert(path, id);
+                    let number = |scope| match scope {
+                        CacheScope::Core => core_number,
+                        CacheScope::Cluster => cluster_number,
+                        _ => socket,
+                    };
+                    let of = |kind, cache: Option<Cache>, is_shared: bool| {
+                        cache.map(|cache| CacheView {
+                            kind,
+                            sizes: [cache.size, cache.line_size, cache.sets],
+                            number: is_shared.then(|| number(cache.scope)),
+                        })
+                    };
+                    let all = [
+                        of("data", caches.l1d, false),
+                        of("instruction", caches.l1i, false),
+                        of("unified 2", caches.l2, true),
+                        of("unified 3", caches.l3, true),
+                    ];
+                    view.caches.insert(id, all.into_iter().flatten().collect());
+                }
+                core_number += 1;
+            }
+            cluster_number += 1;
+        }
+    }
+    assert_eq!(ids.next(), None);
+    view
+}
+
+/// What the tree has to tell about NUMA nodes.
+fn expected_numa(machine: &Machine, numa: &Numa) -> NumaView {
+    let ids = ids(machine);
     let nodes = || 0..u32::try_from(numa.nodes.len()).unwrap();
     let of_cpu = |cpu: u32| nodes().find(|node| numa.nodes[*node as usize].cpus.contains(&cpu));
     let distances = nodes().flat_map(|a| {
@@ -76,6 +130,11 @@ fn check(machine: &Machine, chosen: &Chosen<'_>) {
     assert_eq!(
         view.numa,
         machine.numa.as_ref().map(|numa| expected_numa(machine, numa))
+    );
+    let topology = machine.topology.as_ref();
+    assert_eq!(
+        view.topology,
+        topology.map(|topology| expected_topology(machine, topology))
     );
     let boot_cpu = boot_cpu_id(&machine.platform.cpus).unwrap();
     assert_eq!(view.boot_cpu, u32::try_from(boot_cpu).unwrap_or(0));
@@ -189,5 +248,38 @@ fn cpus_and_memory_have_their_numa_nodes() {
         other.numa.as_mut().unwrap().nodes[1].cpus.pop();
         let error = create_fdt(&other, &Chosen::default()).unwrap_err();
         assert_eq!(error, CreateFdtError::Numa(NumaError::CpuWithoutNode { cpu: 3 }));
+    }
+}
+
+#[test]
+fn cpus_have_their_places_and_caches() {
+    let twelve = NonZeroU32::new(12).unwrap();
+    let [two, three] = [2, 3].map(|n| NonZeroU32::new(n).unwrap());
+    let l1 = Cache::new(64 << 10, 64, 256);
+    let mut caches = Caches::default();
+    caches.l1d = Some(l1);
+    caches.l1i = Some(l1);
+    caches.l2 = Some(Cache::new(1 << 20, 64, 1024));
+    caches.l3 = Some(Cache::new(8 << 20, 64, 8192).with_scope(CacheScope::Socket));
+    let arm64 = virt::arm64_machine(1 << 30, twelve, virt::Gic::V3).unwrap();
+    let isa = Isa::rv64gc();
+    let riscv64 = virt::riscv64_machine(1 << 30, twelve, &isa, 10_000_000, RiscvIrqchip::Aplic).unwrap();
+    for mut machine in [arm64, riscv64] {
+        for topology in [
+            Topology::new(two, three, two),
+            Topology::new(NonZeroU32::MIN, two, three).with_clusters(two),
+            Topology::new(NonZeroU32::MIN, twelve, NonZeroU32::MIN),
+        ] {
+            machine.topology = Some(topology);
+            check(&machine, &Chosen::new());
+            machine.topology = Some(topology.with_caches(caches));
+            check(&machine, &Chosen::new());
+        }
+        machine.topology = Some(Topology::new(two, three, three));
+        let error = create_fdt(&machine, &Chosen::default()).unwrap_err();
+        assert!(
+            matches!(error, CreateFdtError::Topology(TopologyError::CpuCount { .. })),
+            "{error:?}"
+        );
     }
 }

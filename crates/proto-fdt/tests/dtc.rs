@@ -6,11 +6,14 @@
 mod reference;
 
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use arbitrary::Unstructured;
-use boot_core::machine::{Numa, NumaNode};
+use boot_core::machine::{
+    Cache, CacheScope, Caches, DtNode, DtReference, DtValue, Interrupt, Line, Numa, NumaNode, Topology,
+};
 use boot_core::{Arch, GuestRange, Machine};
 use boot_test::fdt;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -86,6 +89,61 @@ fn numa(mut machine: Machine) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A reference machine with a topology and caches.
+fn topology(mut machine: Machine) -> Result<(), Failed> {
+    let two = NonZeroU32::new(2).ok_or("no number")?;
+    let mut caches = Caches::default();
+    caches.l1d = Some(Cache::new(64 << 10, 64, 256));
+    caches.l2 = Some(Cache::new(1 << 20, 64, 1024));
+    caches.l3 = Some(Cache::new(8 << 20, 64, 8192).with_scope(CacheScope::Socket));
+    machine.topology = Some(Topology::new(two, NonZeroU32::MIN, two).with_caches(caches));
+    let source = decompile(&create_fdt(&machine, &chosen())?)?;
+    for (expected, count) in [
+        ("thread1 {", 2),
+        ("socket", 2),
+        ("l2-cache", 2),
+        ("cache-unified;", 4),
+    ] {
+        if source.matches(expected).count() != count {
+            return Err(format!("expected {count} times `{expected}`: {source}").into());
+        }
+    }
+    Ok(())
+}
+
+/// A reference machine with nodes of the caller's own.
+fn nodes(mut machine: Machine) -> Result<(), Failed> {
+    let line = |number| match machine.arch {
+        Arch::Riscv64 => Line::Source(number),
+        _ => Line::Spi(number),
+    };
+    let range = |start| GuestRange::new(start, 0x1000).ok_or("no range");
+    let controller = DtValue::Phandle(DtReference::InterruptController);
+    let block = DtNode::new("block")
+        .with_property("interrupt-parent", [controller])
+        .with_property("interrupts", [DtValue::Interrupt(Interrupt::level(line(14)))])
+        .with_property("secret", [DtValue::Bytes(vec![1, 2, 3].into())]);
+    machine.platform.nodes = vec![
+        DtNode::vmgenid(range(0x900_3000)?, Interrupt::edge(line(11))),
+        DtNode::vmclock(range(0x900_4000)?, Interrupt::edge(line(12))),
+        DtNode::fixed_clock("clock-rtc", 24_000_000, 0x100),
+        DtNode::pl031(range(0x900_5000)?, Interrupt::level(line(13)), 0x100),
+        DtNode::new("vendor,devices").with_child(block),
+    ];
+    let source = decompile(&create_fdt(&machine, &chosen())?)?;
+    for expected in [
+        "rng@9003000 {",
+        "\"microsoft,vmgenid\"",
+        "\"amazon,vmclock\"",
+        "secret = [01 02 03];",
+    ] {
+        if !source.contains(expected) {
+            return Err(format!("expected `{expected}`: {source}").into());
+        }
+    }
+    Ok(())
+}
+
 /// A boot with all boot parameters.
 fn chosen() -> Chosen<'static> {
     Chosen::new()
@@ -117,9 +175,17 @@ fn main() -> ExitCode {
     let numa = reference::machines()
         .into_iter()
         .map(|(name, machine)| Trial::test(format!("{name}-numa"), move || numa(machine)));
+    let nodes = reference::machines()
+        .into_iter()
+        .map(|(name, machine)| Trial::test(format!("{name}-nodes"), move || nodes(machine)));
+    let topology = reference::machines()
+        .into_iter()
+        .map(|(name, machine)| Trial::test(format!("{name}-topology"), move || topology(machine)));
     let trials = reference
+        .chain(topology)
         .chain(arbitrary)
         .chain(numa)
+        .chain(nodes)
         .map(|trial| trial.with_ignored_flag(!dtc))
         .collect();
     libtest_mimic::run(&args, trials).exit_code()

@@ -31,6 +31,7 @@ pub(crate) mod run;
 pub(crate) mod seeds;
 pub(crate) mod smbios;
 mod tables;
+mod topology;
 mod uki;
 pub(crate) mod usage;
 pub(crate) mod words;

@@ -9,6 +9,7 @@ mod numa;
 mod options;
 mod report;
 mod root;
+mod topology;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -23,6 +24,7 @@ use report::SystemReport;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
 use rustix::termios::tcdrain;
+use topology::TopologyReport;
 
 fn main() {
     let mounted = mount_all();
@@ -69,6 +71,7 @@ fn print_report(mounted: io::Result<()>, options: Options) -> io::Result<()> {
         }
     }
     write!(console, "{}{}", SystemReport::read(), NumaReport::read())?;
+    write!(console, "{}", TopologyReport::read())?;
     if options.firmware {
         write!(console, "{}", FirmwareReport::read())?;
     }

@@ -1,12 +1,14 @@
 //! Machines made of arbitrary bytes, and what another implementation has to find in their tables.
 
+mod pptt;
+
 use std::num::NonZeroU32;
 
 use boot_acpi::{AcpiTables, Pc, ResetPort, SerialPort};
 use boot_core::machine::{
-    Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Isa,
-    Line, MmuType, Numa, NumaNode, PciHost, PciSpace, PciWindow, Plic, Psci, PsciMethod, PsciVersion,
-    RiscvCpus, RiscvHart, Serial, SerialKind, VirtioMmio,
+    Aplic, Arm64Cpu, Arm64Timer, Cache, CacheScope, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt,
+    InterruptController, Isa, Line, MmuType, Numa, NumaNode, PciHost, PciSpace, PciWindow, Plic, Psci,
+    PsciMethod, PsciVersion, RiscvCpus, RiscvHart, Serial, SerialKind, Topology, VirtioMmio,
 };
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, SliceMemory};
 use fw_acpi::{Acpi, Namespace, Power, Signature, SoftOff};
@@ -233,6 +235,38 @@ fn numa(bytes: &mut Bytes<'_>, machine: &Machine) -> Numa {
     numa
 }
 
+/// A topology with the CPUs of the machine, or nearly, and arbitrary caches.
+fn topology(bytes: &mut Bytes<'_>, vcpus: NonZeroU32) -> Topology {
+    let mut rest = vcpus.get();
+    let mut level = || {
+        let count = u32::from(bytes.u8()).max(1);
+        if rest.is_multiple_of(count) {
+            rest /= count;
+            return NonZeroU32::new(count).unwrap();
+        }
+        NonZeroU32::MIN
+    };
+    let (sockets, clusters, threads) = (level(), level(), level());
+    let cores = NonZeroU32::new(rest).unwrap();
+    let wrong = u32::from(bytes.u8() == 0xff);
+    let mut topology = Topology::new(sockets, cores.saturating_add(wrong), threads).with_clusters(clusters);
+    let scopes = [CacheScope::Core, CacheScope::Cluster, CacheScope::Socket];
+    let cache = |bytes: &mut Bytes<'_>, is_shared| {
+        let scope = if is_shared { bytes.u8() } else { 0 };
+        let (line_size, sets) = (1 << (bytes.u8() & 31), bytes.number());
+        let ways = bytes.number();
+        let size = ways.wrapping_mul(sets).wrapping_mul(line_size);
+        Cache::new(size, line_size, sets).with_scope(scopes[usize::from(scope % 3)])
+    };
+    let mut option = |is_shared| bytes.option(|bytes| cache(bytes, is_shared));
+    let caches = &mut topology.caches;
+    caches.l1d = option(false);
+    caches.l1i = option(false);
+    caches.l2 = option(true);
+    caches.l3 = option(true);
+    topology
+}
+
 /// The tables for the machine and the address that `data` describes are refused with a message, or right.
 pub(crate) fn check(data: &[u8]) {
     let bytes = &mut Bytes(data);
@@ -268,6 +302,7 @@ pub(crate) fn check(data: &[u8]) {
         platform(bytes, &mut machine);
     }
     machine.numa = bytes.option(|bytes| numa(bytes, &machine));
+    machine.topology = bytes.option(|bytes| topology(bytes, machine.vcpus));
     match AcpiTables::new(&machine, &pc, addr) {
         Ok(tables) => check_tables(&machine, &pc, &tables),
         Err(error) => assert!(!error.to_string().is_empty()),
@@ -336,6 +371,11 @@ pub(crate) fn check_tables(machine: &Machine, pc: &Pc, tables: &AcpiTables) {
         }
         (None, None) => {}
         (host, found) => panic!("{found:?} for {host:?}"),
+    }
+    match (&machine.topology, table(*b"PPTT")) {
+        (Some(topology), Some(pptt)) => pptt::check(machine, topology, &pptt),
+        (None, None) => {}
+        (topology, found) => panic!("{found:?} for {topology:?}"),
     }
     let found = (table(*b"SRAT"), table(*b"SLIT"));
     match (&machine.numa, found) {

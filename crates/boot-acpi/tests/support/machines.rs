@@ -3,7 +3,10 @@
 use std::num::NonZeroU32;
 
 use boot_core::machine::Isa;
-use boot_core::machine::{Interrupt, Line, Numa, NumaNode, PciHost, PciSpace, PciWindow, VirtioMmio};
+use boot_core::machine::{
+    Cache, CacheScope, Caches, Interrupt, Line, Numa, NumaNode, PciHost, PciSpace, PciWindow, Topology,
+    VirtioMmio,
+};
 use boot_core::{Arch, GuestRange, Machine, MemoryMap};
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 
@@ -56,6 +59,19 @@ pub(crate) fn with_numa(mut machine: Machine) -> Machine {
         NumaNode::default(),
     ]);
     machine.numa = Some(numa.with_distance(0, 1, 16).with_distance(2, 0, 254));
+    machine
+}
+
+/// The same machine with its CPUs in sockets, clusters, cores and threads, and with caches.
+pub(crate) fn with_topology(mut machine: Machine, levels: [u32; 4]) -> Machine {
+    let [sockets, clusters, cores, threads] = levels.map(|count| NonZeroU32::new(count).unwrap());
+    let mut caches = Caches::default();
+    caches.l1d = Some(Cache::new(48 << 10, 64, 64));
+    caches.l1i = Some(Cache::new(32 << 10, 64, 64));
+    caches.l2 = Some(Cache::new(2 << 20, 64, 2048));
+    caches.l3 = Some(Cache::new(32 << 20, 64, 0x8000).with_scope(CacheScope::Cluster));
+    let topology = Topology::new(sockets, cores, threads).with_clusters(clusters);
+    machine.topology = Some(topology.with_caches(caches));
     machine
 }
 

@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::{
-    Arm64Timer, Cpus, InterruptController, PciHost, Psci, ReservedMemory, Serial, Syscon, VirtioMmio,
+    Arm64Timer, Cpus, DtNode, InterruptController, PciHost, Psci, ReservedMemory, Serial, Syscon, VirtioMmio,
 };
 
 /// The hardware of a machine that a guest cannot discover, as plain data.
@@ -37,6 +37,9 @@ pub struct Platform {
     pub syscon: Option<Syscon>,
     /// RAM that is described to the guest as reserved.
     pub reserved_memory: Vec<ReservedMemory>,
+    /// Further nodes of the device tree, below the root node. ACPI tables do not describe them.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
+    pub nodes: Vec<DtNode>,
 }
 
 impl Platform {
@@ -55,6 +58,7 @@ impl Platform {
             pci: None,
             syscon: None,
             reserved_memory: Vec::new(),
+            nodes: Vec::new(),
         }
     }
 }

@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 
 use arbitrary::{Result, Unstructured};
 use boot_core::machine::{
-    Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Isa,
-    Line, MmuType, Numa, NumaNode, PciHost, PciSpace, PciWindow, Plic, Psci, PsciMethod, PsciVersion,
-    RegisterWrite, ReservedMemory, RiscvCpus, RiscvHart, Serial, SerialKind, Syscon, Trigger, VirtioMmio,
+    Aplic, Arm64Cpu, Arm64Timer, Cache, CacheScope, Caches, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt,
+    InterruptController, Isa, Line, MmuType, Numa, NumaNode, PciHost, PciSpace, PciWindow, Plic, Psci,
+    PsciMethod, PsciVersion, RegisterWrite, ReservedMemory, RiscvCpus, RiscvHart, Serial, SerialKind, Syscon,
+    Topology, Trigger, VirtioMmio,
 };
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
 
@@ -90,7 +91,50 @@ pub fn machine(u: &mut Unstructured<'_>, arch: Arch) -> Result<Machine> {
     machine.vcpus = NonZeroU32::new(vcpus).unwrap();
     machine.platform = platform;
     machine.numa = maybe(u, 3, |u| numa(u, &machine))?;
+    machine.topology = maybe(u, 3, |u| topology(u, vcpus))?;
     Ok(machine)
+}
+
+/// The CPUs in sockets, clusters, cores and threads, with or without caches.
+fn topology(u: &mut Unstructured<'_>, vcpus: u32) -> Result<Topology> {
+    let mut rest = vcpus;
+    let mut level = || {
+        let divisors: Vec<u32> = (1..=rest).filter(|by| rest.is_multiple_of(*by)).collect();
+        let count = pick(u, &divisors)?;
+        rest /= count;
+        Ok(NonZeroU32::new(count).unwrap())
+    };
+    let (sockets, clusters, cores) = (level()?, level()?, level()?);
+    let threads = NonZeroU32::new(rest).unwrap();
+    let mut cache = |scope| {
+        let (line_size, sets) = (pick(u, &[32, 64, 128])?, u.int_in_range(1..=4096)?);
+        let ways = u.int_in_range(1..=255)?;
+        Ok(Cache::new(line_size * sets * ways, line_size, sets).with_scope(scope))
+    };
+    let mut caches = Caches::default();
+    let all = [
+        CacheScope::Core,
+        CacheScope::Core,
+        CacheScope::Cluster,
+        CacheScope::Socket,
+    ]
+    .map(&mut cache);
+    let [l1d, l1i, l2, l3] = all;
+    let known = [l1d?, l1i?, l2?, l3?];
+    let level = u.int_in_range(0..=3u8)?;
+    if level > 0 {
+        caches.l1d = Some(known[0]);
+        caches.l1i = maybe(u, 2, |_| Ok(known[1]))?;
+    }
+    if level > 1 {
+        caches.l2 = Some(known[2].with_scope(pick(u, &[CacheScope::Core, CacheScope::Cluster])?));
+    }
+    if level > 2 {
+        caches.l3 = Some(known[3].with_scope(pick(u, &[CacheScope::Cluster, CacheScope::Socket])?));
+    }
+    Ok(Topology::new(sockets, cores, threads)
+        .with_clusters(clusters)
+        .with_caches(caches))
 }
 
 /// Two or three NUMA nodes with all CPUs and addresses.

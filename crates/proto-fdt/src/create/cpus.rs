@@ -6,15 +6,15 @@ use alloc::string::ToString;
 use alloc::vec;
 
 use boot_core::Machine;
-use boot_core::machine::{Arm64Cpu, Cpus, Isa, Numa, RiscvHart};
+use boot_core::machine::{Arm64Cpu, Cpus, Isa, Numa, RiscvHart, Topology};
 
 use super::writer::{Writer, cells_of};
-use super::{numa, phandle};
+use super::{numa, phandle, topology};
 use crate::error::CreateFdtError;
 
 /// Writes `/cpus`.
 pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFdtError> {
-    let nodes = NumaNodes::of(machine);
+    let places = Places::of(machine);
     match &machine.platform.cpus {
         Cpus::Arm64(cpus) => {
             let has_psci = machine.platform.psci.is_some();
@@ -23,8 +23,9 @@ pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFd
                 tree.cells("#address-cells", &[if wide { 2 } else { 1 }])?;
                 tree.cells("#size-cells", &[0])?;
                 cpus.iter()
-                    .zip(nodes)
-                    .try_for_each(|(cpu, node)| write_arm64(tree, cpu, wide, has_psci, node))
+                    .zip(places)
+                    .try_for_each(|(cpu, place)| write_arm64(tree, cpu, wide, has_psci, &place))?;
+                write_topology(tree, machine)
             })
         }
         Cpus::Riscv64(cpus) => {
@@ -36,30 +37,67 @@ pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFd
                 cpus.harts
                     .iter()
                     .zip(phandle::HARTS..)
-                    .zip(nodes)
-                    .try_for_each(|((hart, phandle), node)| write_hart(tree, hart, wide, phandle, node))
+                    .zip(places)
+                    .try_for_each(|((hart, phandle), place)| write_hart(tree, hart, wide, phandle, &place))?;
+                write_topology(tree, machine)
             })
         }
         _ => Err(CreateFdtError::NoCpus),
     }
 }
 
-/// The NUMA nodes of the CPUs in their order.
-struct NumaNodes(vec::IntoIter<(u32, u32)>);
-
-impl NumaNodes {
-    fn of(machine: &Machine) -> Self {
-        let cpus = machine.numa.as_ref().map(Numa::cpus).unwrap_or_default();
-        Self(cpus.into_iter())
+fn write_topology(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFdtError> {
+    match &machine.topology {
+        Some(topology) => topology::write(tree, topology),
+        None => Ok(()),
     }
 }
 
-impl Iterator for NumaNodes {
-    type Item = Option<u32>;
+/// The place of a CPU among the others.
+struct Place {
+    numa_node: Option<u32>,
+    /// With the index of the CPU.
+    topology: Option<(Topology, u32)>,
+}
 
-    /// The node of the next CPU, `None` without NUMA. There is no end.
+impl Place {
+    fn write(&self, tree: &mut Writer) -> Result<(), CreateFdtError> {
+        numa::write_id(tree, self.numa_node)?;
+        match &self.topology {
+            Some((topology, index)) => topology::write_cpu(tree, topology, *index),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The places of the CPUs in their order. There is no end.
+struct Places {
+    numa_nodes: vec::IntoIter<(u32, u32)>,
+    topology: Option<Topology>,
+    next: u32,
+}
+
+impl Places {
+    fn of(machine: &Machine) -> Self {
+        let cpus = machine.numa.as_ref().map(Numa::cpus).unwrap_or_default();
+        Self {
+            numa_nodes: cpus.into_iter(),
+            topology: machine.topology,
+            next: 0,
+        }
+    }
+}
+
+impl Iterator for Places {
+    type Item = Place;
+
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.0.next().map(|(_, node)| node))
+        let index = self.next;
+        self.next = index.saturating_add(1);
+        Some(Place {
+            numa_node: self.numa_nodes.next().map(|(_, node)| node),
+            topology: self.topology.map(|topology| (topology, index)),
+        })
     }
 }
 
@@ -85,7 +123,7 @@ fn write_arm64(
     cpu: &Arm64Cpu,
     wide: bool,
     has_psci: bool,
-    node: Option<u32>,
+    place: &Place,
 ) -> Result<(), CreateFdtError> {
     let id = cpu.affinity();
     tree.node(&format!("cpu@{id:x}"), |tree| {
@@ -93,7 +131,7 @@ fn write_arm64(
         if has_psci {
             tree.string("enable-method", "psci")?;
         }
-        numa::write_id(tree, node)
+        place.write(tree)
     })
 }
 
@@ -102,7 +140,7 @@ fn write_hart(
     hart: &RiscvHart,
     wide: bool,
     phandle: u32,
-    node: Option<u32>,
+    place: &Place,
 ) -> Result<(), CreateFdtError> {
     let id = hart.hart_id;
     tree.node(&format!("cpu@{id:x}"), |tree| {
@@ -121,7 +159,7 @@ fn write_hart(
                 tree.cells(name, &[size])?;
             }
         }
-        numa::write_id(tree, node)?;
+        place.write(tree)?;
         tree.node("interrupt-controller", |tree| {
             tree.string("compatible", "riscv,cpu-intc")?;
             tree.bytes("interrupt-controller", &[])?;

@@ -46,6 +46,30 @@ impl<'a> Wiring<'a> {
         *self.controller != InterruptController::Unspecified
     }
 
+    /// Whether the interrupt controller has the line.
+    pub(super) fn has_line(&self, line: Line) -> bool {
+        line.intid().is_some()
+            && match (self.controller, line) {
+                (
+                    InterruptController::GicV2(_) | InterruptController::GicV3(_),
+                    Line::Spi(_) | Line::Ppi(_),
+                ) => true,
+                (InterruptController::Plic(plic), Line::Source(n)) => n <= plic.sources,
+                (InterruptController::Aplic(aplic), Line::Source(n)) => n <= aplic.sources,
+                _ => false,
+            }
+    }
+
+    /// Whether the frame of a GICv2 uses the line for MSIs.
+    pub(super) fn is_msi_line(&self, line: Line) -> bool {
+        match (self.controller, line) {
+            (InterruptController::GicV2(GicV2 { v2m: Some(v2m), .. }), Line::Spi(n)) => {
+                n.checked_sub(v2m.first_spi).is_some_and(|index| index < v2m.spis)
+            }
+            _ => false,
+        }
+    }
+
     /// The interrupt specifier of a line that exists.
     pub(super) fn specifier(&self, interrupt: Interrupt) -> Vec<u32> {
         let trigger = interrupt.trigger.irq_type();

@@ -4,13 +4,14 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use boot_core::machine::{
-    Aplic, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Line, PciHost,
-    PciWindow, RiscvCpus, Serial, SerialKind,
+    Aplic, Arm64Timer, Cpus, GicV2, GicV3, Imsic, Interrupt, InterruptController, Line, PciHost, PciWindow,
+    RiscvCpus, Serial, SerialKind,
 };
 use boot_core::{Arch, GuestRange, Machine, arith};
 
 use super::device_ranges::device_ranges;
 use super::interrupts::Wiring;
+use super::nodes;
 use crate::error::CreateFdtError;
 
 /// Validates the assumptions of the writers and the requirements of the bindings.
@@ -27,7 +28,11 @@ pub(super) fn validate(machine: &Machine) -> Result<(), CreateFdtError> {
     if let Some(numa) = &machine.numa {
         numa.check(machine.vcpus, &machine.memory)?;
     }
-    check_reserved(machine)
+    if let Some(topology) = &machine.topology {
+        topology.check(machine.vcpus)?;
+    }
+    check_reserved(machine)?;
+    nodes::check(&machine.platform.nodes, &Wiring::new(machine))
 }
 
 fn check_cpus(machine: &Machine) -> Result<(), CreateFdtError> {
@@ -290,19 +295,10 @@ fn timer_interrupts(machine: &Machine) -> Vec<(&'static str, Interrupt)> {
 }
 
 fn check_lines(machine: &Machine) -> Result<(), CreateFdtError> {
+    let wiring = Wiring::new(machine);
     let (devices, timer) = (device_interrupts(machine), timer_interrupts(machine));
     for &(device, Interrupt { line, .. }) in devices.iter().chain(&timer) {
-        let exists = line.intid().is_some()
-            && match (&machine.platform.interrupt_controller, line) {
-                (
-                    InterruptController::GicV2(_) | InterruptController::GicV3(_),
-                    Line::Spi(_) | Line::Ppi(_),
-                ) => true,
-                (InterruptController::Plic(plic), Line::Source(n)) => n <= plic.sources,
-                (InterruptController::Aplic(aplic), Line::Source(n)) => n <= aplic.sources,
-                _ => false,
-            };
-        if !exists {
+        if !wiring.has_line(line) {
             return Err(CreateFdtError::NoSuchLine { device, line });
         }
     }
@@ -311,24 +307,12 @@ fn check_lines(machine: &Machine) -> Result<(), CreateFdtError> {
             return Err(CreateFdtError::NotPpi { device, line });
         }
     }
-    let InterruptController::GicV2(GicV2 { v2m: Some(v2m), .. }) = &machine.platform.interrupt_controller
-    else {
-        return Ok(());
-    };
     for (device, Interrupt { line, .. }) in devices {
-        if is_msi_line(v2m, line) {
+        if wiring.is_msi_line(line) {
             return Err(CreateFdtError::MsiLine { device, line });
         }
     }
     Ok(())
-}
-
-/// Whether the frame uses the line for MSIs.
-fn is_msi_line(v2m: &GicV2m, line: Line) -> bool {
-    match line {
-        Line::Spi(n) => n.checked_sub(v2m.first_spi).is_some_and(|index| index < v2m.spis),
-        _ => false,
-    }
 }
 
 fn check_devices(machine: &Machine) -> Result<(), CreateFdtError> {

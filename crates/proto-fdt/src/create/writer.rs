@@ -1,6 +1,7 @@
 //! A node writer that closes every node it opens.
 
-use alloc::string::ToString;
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use boot_core::GuestRange;
@@ -11,6 +12,8 @@ use crate::error::{CreateFdtError, FdtWriterError};
 /// Writes nodes and properties. In a node the properties must come before the children, or `vm-fdt` returns an error.
 pub(super) struct Writer {
     fdt: FdtWriter,
+    /// The names of the children of each open node.
+    names: Vec<BTreeSet<String>>,
 }
 
 /// Wraps the error of `vm-fdt`.
@@ -22,6 +25,7 @@ impl Writer {
     pub(super) fn new() -> Result<Self, CreateFdtError> {
         Ok(Self {
             fdt: wrapped(FdtWriter::new())?,
+            names: Vec::new(),
         })
     }
 
@@ -39,13 +43,21 @@ impl Writer {
         self.node("", body)
     }
 
+    /// A node, whose name its siblings do not have.
     pub(super) fn node(
         &mut self,
         name: &str,
         body: impl FnOnce(&mut Self) -> Result<(), CreateFdtError>,
     ) -> Result<(), CreateFdtError> {
+        let is_new = |siblings: &mut BTreeSet<String>| siblings.insert(name.to_string());
+        if !self.names.last_mut().is_none_or(is_new) {
+            let name = name.to_string();
+            return Err(CreateFdtError::DuplicateNode { name });
+        }
         let node = wrapped(self.fdt.begin_node(name))?;
+        self.names.push(BTreeSet::new());
         body(self)?;
+        self.names.pop();
         wrapped(self.fdt.end_node(node))
     }
 

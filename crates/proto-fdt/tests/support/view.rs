@@ -29,6 +29,26 @@ pub(crate) struct View {
     /// The ids of the harts in the order of the PLIC, the APLIC or the IMSICs; `None` without such a controller.
     pub(crate) counted: Option<Vec<u64>>,
     pub(crate) numa: Option<NumaView>,
+    pub(crate) topology: Option<TopologyView>,
+}
+
+/// The topology of the CPUs of a tree.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct TopologyView {
+    /// Paths below `cpu-map`, such as `socket0/cluster0/core1/thread0`, with the ids of the CPUs.
+    pub(crate) map: BTreeMap<String, u64>,
+    /// Caches of the CPUs by their ids, from level 1 on.
+    pub(crate) caches: BTreeMap<u64, Vec<CacheView>>,
+}
+
+/// A cache of a CPU.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CacheView {
+    pub(crate) kind: &'static str,
+    /// Size, size of a line, and number of sets.
+    pub(crate) sizes: [u32; 3],
+    /// Which of the shared caches it is.
+    pub(crate) number: Option<u32>,
 }
 
 /// The NUMA nodes of a tree.
@@ -213,7 +233,8 @@ pub(crate) fn view(dtb: &[u8]) -> View {
     assert!(chosen.children.is_empty());
     let mut intc = Vec::new();
     let mut numa_cpus = BTreeMap::new();
-    platform.cpus = cpus(&mut root, &mut intc, &mut numa_cpus);
+    let mut topology = None;
+    platform.cpus = cpus(&mut root, &mut intc, &mut numa_cpus, &mut topology);
     let numa = root.child("distance-map").map(|mut map| {
         map.expect("compatible", "numa-distance-map-v1");
         let distances = map.cells("distance-matrix").unwrap();
@@ -254,12 +275,19 @@ pub(crate) fn view(dtb: &[u8]) -> View {
         boot_cpu: Fdt::new(dtb).unwrap().boot_cpuid_phys(),
         counted,
         numa,
+        topology,
     }
 }
 
 /// Harts and CPUs in the order of the tree's addresses; `intc` receives the phandles of the harts' interrupt controllers, `numa` the nodes.
-fn cpus(root: &mut Node, intc: &mut Vec<(u64, u32)>, numa: &mut BTreeMap<u64, u32>) -> Cpus {
+fn cpus(
+    root: &mut Node,
+    intc: &mut Vec<(u64, u32)>,
+    numa: &mut BTreeMap<u64, u32>,
+    topology: &mut Option<TopologyView>,
+) -> Cpus {
     let mut node = root.child("cpus").expect("/cpus");
+    *topology = read_topology(&mut node);
     let cells = node.cell("#address-cells").unwrap();
     node.expect_cells("#size-cells", &[0]);
     let timebase = node.cell("timebase-frequency");
@@ -288,6 +316,77 @@ fn cpus(root: &mut Node, intc: &mut Vec<(u64, u32)>, numa: &mut BTreeMap<u64, u3
     match timebase {
         Some(timebase_frequency) => Cpus::Riscv64(RiscvCpus::new(timebase_frequency, harts)),
         None => Cpus::Arm64(arm64),
+    }
+}
+
+/// Takes `cpu-map` and the caches, and the properties of CPUs that belong to them.
+fn read_topology(cpus: &mut Node) -> Option<TopologyView> {
+    let mut map = cpus.child("cpu-map")?;
+    let mut shared = BTreeMap::new();
+    for (name, level, kind) in [("l2-cache", 2, "unified 2"), ("l3-cache", 3, "unified 3")] {
+        for number in 0.. {
+            let Some(mut node) = cpus.child(&format!("{name}{number}")) else {
+                break;
+            };
+            node.expect("compatible", "cache");
+            node.expect_cells("cache-level", &[level]);
+            assert!(node.flag("cache-unified"));
+            let cache = CacheView {
+                kind,
+                sizes: sizes(&mut node, "cache").unwrap(),
+                number: Some(number),
+            };
+            let next = node.cell("next-level-cache");
+            let old = shared.insert(node.cell("phandle").unwrap(), (cache, next));
+            assert!(old.is_none(), "a phandle twice");
+            node.expect_empty("a cache");
+        }
+    }
+    let mut view = TopologyView::default();
+    let mut phandles = BTreeMap::new();
+    for (full, cpu) in &mut cpus.children {
+        let id = u64::from_str_radix(full.strip_prefix("cpu@").unwrap(), 16).unwrap();
+        phandles.insert(cpu.cell("phandle").unwrap(), id);
+        let mut caches = Vec::new();
+        for (prefix, kind) in [("d-cache", "data"), ("i-cache", "instruction")] {
+            let of_kind = sizes(cpu, prefix);
+            caches.extend(of_kind.map(|sizes| CacheView {
+                kind,
+                sizes,
+                number: None,
+            }));
+        }
+        let mut next = cpu.cell("next-level-cache");
+        while let Some(phandle) = next {
+            let (cache, above) = &shared[&phandle];
+            caches.push(cache.clone());
+            next = *above;
+        }
+        view.caches.insert(id, caches);
+    }
+    leaves(&mut map, "", &phandles, &mut view.map);
+    map.expect_empty("cpu-map");
+    Some(view)
+}
+
+fn sizes(node: &mut Node, prefix: &str) -> Option<[u32; 3]> {
+    let size = node.cell(&format!("{prefix}-size"))?;
+    let [line_size, sets] = ["line-size", "sets"].map(|name| node.cell(&format!("{prefix}-{name}")).unwrap());
+    Some([size, line_size, sets])
+}
+
+/// Takes the CPUs of a part of `cpu-map`.
+fn leaves(node: &mut Node, path: &str, phandles: &BTreeMap<u32, u64>, found: &mut BTreeMap<String, u64>) {
+    for (name, mut child) in std::mem::take(&mut node.children) {
+        let path = format!("{path}{name}");
+        match child.cell("cpu") {
+            Some(cpu) => {
+                found.insert(path, phandles[&cpu]);
+                child.expect_empty("a CPU of cpu-map");
+            }
+            None => leaves(&mut child, &format!("{path}/"), phandles, found),
+        }
+        assert!(child.properties.is_empty(), "{child:?}");
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "SEED", value_parser = kaslr::parse)]
     kaslr: Option<Kaslr>,
     /// Device tree blob of the machine, updated for this boot (arm64, riscv64) [default: created for the machine].
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["acpi", "nodes"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["acpi", "nodes", "topology"])]
     dtb: Option<PathBuf>,
 }
 

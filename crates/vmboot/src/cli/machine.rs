@@ -13,6 +13,7 @@ use super::advised::AdvisedError;
 use super::numa::NumaArgs;
 use super::number::{MemorySize, Unit, address, memory_size, range, vcpus};
 use super::smbios::SmbiosArgs;
+use super::topology::TopologyArgs;
 
 /// Machine options. The machine is a PC, or the reference machine of arm64 or riscv64, depending on the image.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,11 +34,16 @@ pub(crate) struct MachineArgs {
     /// Create no ACPI tables for a PC. Its guest then has one CPU and no power-off, and finds disks by its command line only.
     #[arg(long)]
     pub(crate) no_acpi: bool,
+    /// Create MP tables for a PC without ACPI tables: a kernel that reads them has all CPUs, up to 255.
+    #[arg(long, requires = "no_acpi")]
+    pub(crate) mp_table: bool,
     /// Describe an arm64 or riscv64 machine by ACPI tables in place of a device tree. A PC has ACPI tables without this option.
     #[arg(long, conflicts_with_all = ["no_acpi", "acpi_rsdp"])]
     pub(crate) acpi: bool,
     #[command(flatten)]
     pub(crate) numa: NumaArgs,
+    #[command(flatten)]
+    topology: TopologyArgs,
     #[command(flatten)]
     pub(crate) smbios: SmbiosArgs,
     /// Reserve this range of RAM in the guest's memory map, END exclusive: in bytes or with a unit; can be repeated.
@@ -110,9 +116,10 @@ impl MachineArgs {
         self.finish(machine)
     }
 
-    /// Adds NUMA nodes, reserved ranges and the RSDP to `machine`.
+    /// Adds NUMA nodes, the topology, reserved ranges and the RSDP to `machine`.
     pub(crate) fn finish(&self, mut machine: Machine) -> Result<Machine, Box<dyn Error>> {
         self.numa.describe(&mut machine)?;
+        self.topology.describe(&mut machine)?;
         for (at, range) in self.reserved.iter().enumerate() {
             let earlier = self.reserved.iter().take(at);
             if let Some(other) = earlier.copied().find(|other| other.overlaps(*range)) {

@@ -4,7 +4,7 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use boot_core::machine::{Numa, NumaNode};
+use boot_core::machine::{Cache, CacheScope, Numa, NumaNode, Topology};
 use boot_core::{GuestRange, MemoryMap};
 use boot_smbios::Identity;
 use contract::Digest;
@@ -37,6 +37,8 @@ struct Scenario {
     acpi: bool,
     /// Whether the machine has two NUMA nodes.
     numa: bool,
+    /// Whether the four CPUs are those of two sockets, each with a core of two threads.
+    topology: bool,
     /// Options of init on the kernel command line.
     options: &'static str,
     answers: &'static [Answer],
@@ -95,6 +97,7 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         vcpus: 1,
         acpi: false,
         numa: false,
+        topology: false,
         options: "",
         answers: &[],
         end: if is_pc { Outcome::Reset } else { Outcome::PowerOff },
@@ -114,6 +117,7 @@ fn scenarios(board: Board) -> Vec<Scenario> {
     let four_cpus = Scenario {
         name: "four-cpus",
         vcpus: 4,
+        topology: true,
         ..plain.clone()
     };
     let reboot = Scenario {
@@ -125,6 +129,7 @@ fn scenarios(board: Board) -> Vec<Scenario> {
     let numa = Scenario {
         name: "numa",
         numa: true,
+        topology: false,
         ..four_cpus.clone()
     };
     let mut scenarios = vec![plain, typed, four_cpus, reboot];
@@ -138,7 +143,14 @@ fn scenarios(board: Board) -> Vec<Scenario> {
             options: EARLYCON.options,
             ..acpi_numa
         }],
-        _ => vec![numa, EARLYCON, acpi_numa],
+        _ => vec![
+            numa,
+            EARLYCON,
+            Scenario {
+                topology: true,
+                ..acpi_numa
+            },
+        ],
     });
     scenarios
 }
@@ -149,6 +161,7 @@ const ACPI: Scenario = Scenario {
     vcpus: 4,
     acpi: true,
     numa: false,
+    topology: false,
     options: "",
     answers: &[],
     end: Outcome::PowerOff,
@@ -178,9 +191,16 @@ const NUMA: Scenario = Scenario {
     ..ACPI
 };
 
-/// Two nodes, each with every second CPU; the first has 192 MiB, the second the rest.
-fn numa(vcpus: u32, memory: &MemoryMap) -> Result<Numa, Box<dyn std::error::Error>> {
-    let cpus = |parity| (0..vcpus).filter(move |cpu| cpu % 2 == parity).collect();
+/// Two nodes, each with every second CPU, or with one half of the CPUs; the first has 192 MiB, the second the rest.
+fn numa(scenario: &Scenario, memory: &MemoryMap) -> Result<Numa, Box<dyn std::error::Error>> {
+    let node_of = |cpu| {
+        if scenario.topology {
+            cpu / (scenario.vcpus / 2)
+        } else {
+            cpu % 2
+        }
+    };
+    let cpus = |node| (0..scenario.vcpus).filter(|cpu| node_of(*cpu) == node).collect();
     let start = memory.ram().next().ok_or("no RAM")?.start();
     let end = memory.ram_end().ok_or("no RAM")?;
     let split = start + (192 << 20);
@@ -188,6 +208,26 @@ fn numa(vcpus: u32, memory: &MemoryMap) -> Result<Numa, Box<dyn std::error::Erro
     let first = NumaNode::new(cpus(0), vec![range(start, split)?]);
     let second = NumaNode::new(cpus(1), vec![range(split, end)?]);
     Ok(Numa::new(vec![first, second]).with_distance(0, 1, 33))
+}
+
+/// Two sockets, each with one core of two threads; on riscv64 with caches of each core, and a cache of each socket. On arm64, Linux has the kinds of its
+/// caches from a register of KVM.
+fn topology(board: Board) -> Topology {
+    let two = NonZeroU32::MIN.saturating_add(1);
+    let mut topology = Topology::new(two, NonZeroU32::MIN, two);
+    if !has_caches(board) {
+        return topology;
+    }
+    let l1 = Cache::new(32 << 10, 64, 128);
+    topology.caches.l1d = Some(l1);
+    topology.caches.l1i = Some(l1);
+    topology.caches.l2 = Some(Cache::new(1 << 20, 64, 1024));
+    topology.caches.l3 = Some(Cache::new(8 << 20, 64, 8192).with_scope(CacheScope::Socket));
+    topology
+}
+
+fn has_caches(board: Board) -> bool {
+    matches!(board, Board::Riscv64(_))
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -265,8 +305,9 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
     }
     if scenario.numa {
         let machine = machine::describe(&setup)?;
-        setup.numa = Some(numa(scenario.vcpus, &machine.memory)?);
+        setup.numa = Some(numa(scenario, &machine.memory)?);
     }
+    setup.topology = scenario.topology.then(|| topology(kernel.board));
     let run = boot(kernel.file, kernel.protocol, &setup, &cmdline)?;
     let Digest { len, hash } = Digest::of(&fs::read(path(payload))?);
     let mut expected = vec![
@@ -286,8 +327,9 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
             Board::Arm64(_) => " GTDT",
             Board::Riscv64(_) => " RHCT",
         };
+        let pptt = if scenario.topology { " PPTT" } else { "" };
         expected.push(format!(
-            "acpi tables: APIC DSDT FACP{of_arch}{slit} SPCR{srat}\r\n"
+            "acpi tables: APIC DSDT FACP{of_arch}{pptt}{slit} SPCR{srat}\r\n"
         ));
         // Only the decompressor of a bzImage sets the flag.
         if kernel.protocol == "linux" {
@@ -304,8 +346,13 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         expected.push("DMI: vmboot tests a machine, BIOS 17 11/28/2026\r\n".to_owned());
     }
     if scenario.numa {
-        expected.push("node 0: cpus 0,2, distances 10 33, memory ".to_owned());
-        expected.push("node 1: cpus 1,3, distances 33 10, memory ".to_owned());
+        let nodes = if scenario.topology {
+            ["0-1", "2-3"]
+        } else {
+            ["0,2", "1,3"]
+        };
+        expected.push(format!("node 0: cpus {}, distances 10 33, memory ", nodes[0]));
+        expected.push(format!("node 1: cpus {}, distances 33 10, memory ", nodes[1]));
     }
     let answered = scenario.answers.iter().map(|(text, _)| (*text).to_owned());
     let complaints = ["ACPI Error", "ACPI BIOS Error", "ACPI Warning", "Firmware Bug"];
@@ -318,7 +365,40 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
     if let Some(numa) = &setup.numa {
         check_nodes(&run, numa)?;
     }
+    if scenario.topology {
+        check_topology(&run, has_caches(kernel.board))?;
+    }
     check_memory(&run, setup.memory)
+}
+
+/// Checks that the kernel found two packages, each with a core of two threads, and with caches a cache of level 3 that they share.
+fn check_topology(run: &Run, has_caches: bool) -> TestResult {
+    let mut packages = Vec::new();
+    for (cpu, siblings) in [(0, "0-1"), (1, "0-1"), (2, "2-3"), (3, "2-3")] {
+        let start = format!("cpu {cpu}: package ");
+        let line = run
+            .console
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(&start));
+        // The numbers of packages and cores are those that the kernel chooses.
+        let (package, rest) = line
+            .and_then(|line| line.split_once(" of cpus "))
+            .ok_or("no topology of a CPU")?;
+        let core = rest
+            .strip_prefix(siblings)
+            .and_then(|rest| rest.strip_prefix(", core "));
+        let of_core = core.and_then(|rest| rest.split_once(" of cpus "));
+        let is_core = of_core.is_some_and(|(_, rest)| rest.split(", L").next() == Some(siblings));
+        let of_socket = format!(", L3 Unified cache of cpus {siblings}");
+        if !is_core || (has_caches && !rest.ends_with(&of_socket)) {
+            return Err(run.failure(&format!("CPU {cpu} is in the wrong place")));
+        }
+        packages.push(package.to_owned());
+    }
+    if packages[0] != packages[1] || packages[2] != packages[3] || packages[0] == packages[2] {
+        return Err(run.failure(&format!("the packages are {packages:?}")));
+    }
+    Ok(())
 }
 
 /// Checks that the kernel found at least three quarters of the memory of each node, and not more than all of it.

@@ -42,6 +42,7 @@ pub(crate) fn describe(setup: &Setup) -> Result<Machine, Box<dyn Error>> {
     machine.platform.virtio_mmio = virt::virtio_mmio(machine.arch, disks);
     machine.platform.reserved_memory.clone_from(&setup.reserved);
     machine.numa.clone_from(&setup.numa);
+    machine.topology = setup.topology;
     machine.acpi_rsdp = setup.acpi_rsdp;
     Ok(machine)
 }

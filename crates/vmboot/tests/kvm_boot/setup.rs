@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use boot_core::machine::{Numa, ReservedMemory};
+use boot_core::machine::{Numa, ReservedMemory, Topology};
 use boot_core::{GuestRange, RegionKind};
 use boot_smbios::Identity;
 use hv_core::{ShutdownPolicy, UnhandledAccessPolicy};
@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) vcpus: NonZeroU32,
     /// The NUMA nodes.
     pub(crate) numa: Option<Numa>,
+    /// The topology of the CPUs.
+    pub(crate) topology: Option<Topology>,
     /// Address of an ACPI 1.0 root pointer without tables.
     pub(crate) acpi_rsdp: Option<u64>,
     /// Whether the machine has ACPI tables: an arm64 or riscv64 machine in place of a device tree.
@@ -95,6 +97,7 @@ impl Setup {
             reserved: Vec::new(),
             vcpus: NonZeroU32::MIN,
             numa: None,
+            topology: None,
             acpi_rsdp: None,
             has_acpi: false,
             smbios: None,

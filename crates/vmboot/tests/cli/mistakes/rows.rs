@@ -60,6 +60,8 @@ const MEMORY: &str = "Memory";
 const VCPUS: &str = "vCPUs and interrupt controller";
 const ADDRESS: &str = "Addresses";
 const NUMA: &str = "NUMA nodes";
+const TOPOLOGY: &str = "CPU topology";
+const MP_TABLE: &str = "MP tables";
 const SMBIOS: &str = "SMBIOS tables";
 const CMDLINE: &str = "Kernel command line";
 const HABIT: &str = "Options of other programs";
@@ -272,6 +274,23 @@ pub(super) const ROWS: &[Row] = &[
             "--numa-distance",
             "0,1=20",
         ],
+    ),
+    row(TOPOLOGY, &["plan", "Image", "--topology", "4"]),
+    row(TOPOLOGY, &["plan", "Image", "--topology", "1,0,1"]),
+    row(TOPOLOGY, &["plan", "Image", "--topology", "2,2,1"]),
+    row(
+        TOPOLOGY,
+        &["plan", "vmlinux", "--vcpus", "4", "--topology", "2,2,1"],
+    ),
+    row(
+        TOPOLOGY,
+        &["plan", "Image", "--topology", "1,1,1", "--dtb", "board.dtb"],
+    ),
+    row(MP_TABLE, &["plan", "vmlinux", "--mp-table"]),
+    row(MP_TABLE, &["plan", "Image", "--no-acpi", "--mp-table"]),
+    row(
+        MP_TABLE,
+        &["plan", "vmlinux", "--no-acpi", "--mp-table", "--vcpus", "256"],
     ),
     row(ADDRESS, &["plan", "vmlinux", "--acpi-rsdp", "0x200000"]),
     row(ADDRESS, &["plan", "Image", "--acpi-rsdp", "0x80000000"]),
