@@ -313,6 +313,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "crates/guest-ram",
             "crates/hv-kvm*",
             "crates/hv-virtio",
+            // Its tests compare loads with those of `linux-loader`.
+            "crates/vmboot",
             "examples/*",
         ],
     ),
@@ -322,7 +324,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         &["crates/hv-kvm*", "crates/sandbox", "examples/*"],
     ),
     ("kvm-ioctls", &["crates/hv-kvm*", "crates/sandbox", "examples/*"]),
-    ("linux-loader", &["crates/guest-ram"]),
+    ("linux-loader", &["crates/guest-ram", "crates/vmboot"]),
 ];
 
 /// True for pure crates.

@@ -12,6 +12,7 @@
 mod bzimage_writer;
 mod change;
 mod child;
+#[path = "family/table.rs"]
 mod family;
 mod heap;
 mod judge;
