@@ -44,7 +44,8 @@ impl Wrapper for UkiWrapper {
         let source = SizedSource::new(source).map_err(|error| malformed(UkiError::Read(error)))?;
         let uki = match Uki::parse(source) {
             Ok(Some(uki)) => uki,
-            Ok(None) | Err(UkiError::Pe(_)) => return Ok(None),
+            Ok(None) => return Ok(None),
+            Err(UkiError::Pe(error)) if error.kind() != FormatErrorKind::Read => return Ok(None),
             Err(error) => return Err(malformed(error)),
         };
         let linux = uki.profile(None).map_err(malformed)?.linux;
