@@ -57,7 +57,12 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         &["crates/boot-test"],
-        &["crates/boot-core", "crates/boot-linux", "crates/boot-multiboot"],
+        &[
+            "crates/boot-core",
+            "crates/boot-linux",
+            "crates/boot-multiboot",
+            "crates/fmt-test",
+        ],
         false,
     ),
     family(&["crates/fmt-test"], &["crates/boot-core"], false),

@@ -4,6 +4,7 @@ mod bomb;
 mod bzimage;
 mod elf;
 mod image;
+mod made;
 mod multiboot;
 mod pe;
 mod uki;
@@ -38,6 +39,8 @@ pub(crate) const FAMILIES: &[Family] = &[
     family("pe", pe::make, 1400, 4500),
     family("uki", uki::make, 1100, 1900),
     family("wrapped", wrapped::make, 700, 8000),
+    family("made", made::make, 1500, 100),
+    family("made and changed", made::make_changed, 600, 1000),
     family("bomb", bomb::make, 8, 550),
 ];
 
