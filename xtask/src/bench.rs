@@ -20,7 +20,8 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &Bench
         Bench::Boot => rows.iter().try_for_each(|row| boot::run(workspace, row, args)),
         Bench::Codecs => codecs::run(workspace),
         Bench::Entry => entry::run(workspace, args),
-        Bench::Load => load::run(workspace, args),
+        Bench::Load => load::run(workspace, "vmboot-guest-ram", "load", args),
+        Bench::Parse => load::run(workspace, "vmboot", "parse", args),
         Bench::Sandbox => rows.iter().try_for_each(|row| sandbox::run(workspace, row, args)),
     }
 }

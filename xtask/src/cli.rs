@@ -213,6 +213,8 @@ pub(crate) struct NewGuestArgs {
 pub(crate) enum Bench {
     /// The time to load x86_64 kernels, beside linux-loader and a plain read.
     Load,
+    /// The time to parse and plan x86_64 kernels, from files and from memory, beside other ELF parsers.
+    Parse,
     /// The time to decompress Debian's vmlinux, beside the tool of each codec.
     Codecs,
     /// Calls, snapshots and clones of sandboxes, in units of one bare KVM round trip.
@@ -245,7 +247,7 @@ pub(crate) struct BenchArgs {
     /// sandbox: measure this project, too, in the same run. The first time builds it, which takes some minutes.
     #[arg(long, value_enum)]
     pub(crate) peer: Option<Peer>,
-    /// load: arguments for criterion, such as a filter.
+    /// load, parse: arguments for criterion, such as a filter.
     #[arg(last = true)]
     pub(crate) arguments: Vec<String>,
 }

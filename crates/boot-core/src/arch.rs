@@ -7,7 +7,11 @@ use core::fmt;
 /// The architecture of the *guest* is always a value, never a compile-time condition: any host can inspect and
 /// plan any image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 #[non_exhaustive]
 pub enum Arch {
     /// x86_64, including 32-bit images that such a machine can start.
@@ -38,7 +42,11 @@ impl fmt::Display for Arch {
 
 /// The byte order of an image's code and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum Endian {
     /// Least significant byte first.
     Little,

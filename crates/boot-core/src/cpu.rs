@@ -17,7 +17,11 @@ use crate::Arch;
 
 /// The entry state of one virtual CPU.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 #[non_exhaustive]
 pub enum CpuState {
     /// An x86_64 CPU, in any of its modes.

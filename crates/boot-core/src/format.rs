@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 
-use crate::{ByteSource, FileKind, KernelImage, Priority, ReadError, SizedSource, identify};
+use crate::{
+    BackingStore, ByteSource, CachedSource, FileKind, KernelImage, Priority, ReadError, SizedSource, identify,
+};
 
 /// A kernel image format: the plugin trait of format crates. [`detect`] tries formats on an image.
 ///
@@ -163,10 +165,17 @@ impl Error for DetectError {
 /// Parses the image with the first format that recognises it. Formats are tried in the order of their priorities, equal
 /// priorities in the order of names; the order of the slice does not matter.
 ///
+/// Formats read the image through a [`CachedSource`], unless its bytes are in memory.
+///
 /// # Errors
 ///
 /// [`DetectError`] where no format recognises the image, or the first that does cannot parse it.
 pub fn detect(formats: &[&dyn KernelFormat], source: &dyn ByteSource) -> Result<KernelImage, DetectError> {
+    let cached = CachedSource::new(source);
+    let source = match source.backing_store() {
+        BackingStore::Bytes(_) => source,
+        _ => &cached,
+    };
     let sized = SizedSource::new(source).map_err(DetectError::Read)?;
     if sized.is_empty() {
         return Err(DetectError::Empty);

@@ -73,5 +73,5 @@ pub use request::{
     AdditionalContent, AdditionalLoad, AdditionalPlace, BootRequest, CmdlineCapacityError, FixedAddress,
     Module, RequestCmdlineError, RequestPart,
 };
-pub use source::{BackingStore, ByteSource, FailedRead, ReadError, ReadErrorKind, SizedSource};
+pub use source::{BackingStore, ByteSource, CachedSource, FailedRead, ReadError, ReadErrorKind, SizedSource};
 pub use warning::{Warning, WarningDetail};

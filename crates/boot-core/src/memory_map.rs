@@ -7,7 +7,11 @@ use crate::{ByteCount, GuestRange, arith};
 
 /// Type of a region of guest physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 #[non_exhaustive]
 pub enum RegionKind {
     /// Ordinary memory.
@@ -73,7 +77,7 @@ impl fmt::Display for RegionKind {
 
 /// A region of guest physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemoryRegion {
     /// Its addresses; not empty in a map.
     pub range: GuestRange,
@@ -97,7 +101,11 @@ pub struct MemoryRegion {
 /// # Ok::<(), boot_core::MemoryMapError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serialize::Regions")
+)]
 pub struct MemoryMap {
     regions: Vec<MemoryRegion>,
 }

@@ -9,7 +9,11 @@ use crate::arith;
 /// The end is at most `u64::MAX`, so arithmetic on a range cannot wrap, and no range contains the address `u64::MAX`. A
 /// range may be empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "crate::serialize::Bounds")
+)]
 pub struct GuestRange {
     start: u64,
     end: u64,

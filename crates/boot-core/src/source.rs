@@ -1,11 +1,14 @@
 //! Fallible random access to the bytes of an image.
 
+mod cached;
+
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 
+pub use cached::CachedSource;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{SourceRange, arith};

@@ -3,7 +3,9 @@
 use core::mem::offset_of;
 
 use boot_core::arith;
-use boot_multiboot::v1::{AddressFields, GraphicsFields, HEADER_ALIGN, Header, SEARCH_LEN, header_flags};
+use boot_multiboot::v1::{
+    AddressFields, GraphicsFields, HEADER_ALIGN, HEADER_MAGIC, Header, SEARCH_LEN, header_flags,
+};
 use boot_multiboot::{LoadAddresses, MultibootMetadata, VideoMode};
 
 use crate::error::MultibootError;
@@ -26,7 +28,7 @@ pub(crate) struct Found {
 pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError> {
     let bytes = start.get(..SEARCH_LEN).unwrap_or(start);
     let header = |at| read::<Header>(bytes, at).filter(Header::is_valid);
-    let Some(position) = find(bytes, HEADER_ALIGN, |at| header(at).is_some()) else {
+    let Some(position) = find(bytes, HEADER_ALIGN, HEADER_MAGIC, |at| header(at).is_some()) else {
         return Ok(None);
     };
     let flags = header(position).map_or(0, |header| header.flags.get());

@@ -5,8 +5,8 @@ use core::mem::{discriminant, offset_of};
 
 use boot_core::arith;
 use boot_multiboot::v2::{
-    ALIGN, ARCHITECTURE_I386, AddressFields, FramebufferFields, HEADER_TAG_OPTIONAL, Header, HeaderTag,
-    InfoTag, RelocatableFields, SEARCH_LEN, header_tag,
+    ALIGN, ARCHITECTURE_I386, AddressFields, FramebufferFields, HEADER_MAGIC, HEADER_TAG_OPTIONAL, Header,
+    HeaderTag, InfoTag, RelocatableFields, SEARCH_LEN, header_tag,
 };
 use boot_multiboot::{
     Console, Framebuffer, InfoRequest, LoadAddresses, Multiboot2Metadata, Relocatable, UnknownTag,
@@ -37,7 +37,7 @@ pub(crate) struct Found {
 pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError> {
     let bytes = start.get(..SEARCH_LEN).unwrap_or(start);
     let valid = |at| read::<Header>(bytes, at).filter(Header::is_valid);
-    let Some(position) = find(bytes, ALIGN, |at| valid(at).is_some()) else {
+    let Some(position) = find(bytes, ALIGN, HEADER_MAGIC, |at| valid(at).is_some()) else {
         return Ok(None);
     };
     let Some(header) = valid(position) else {

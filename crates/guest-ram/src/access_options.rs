@@ -42,7 +42,7 @@ impl Default for AccessOptions {
 }
 
 impl AccessOptions {
-    /// The defaults: as many copy threads as the process has CPUs, at most four; [`SystemCalls::Fast`]; mappings of any kind.
+    /// The defaults: a copy thread more for each idle CPU, as many as the process has CPUs, at most four; [`SystemCalls::Fast`]; mappings of any kind.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -55,7 +55,7 @@ impl AccessOptions {
     /// Sets the largest number of threads of a copy, the calling thread included.
     ///
     /// Only copies of several MiB from memory and from files use more than one thread. With 1 (or 0, which counts as 1) no
-    /// thread is started and the number of CPUs is not read.
+    /// thread is started and the number of CPUs is not read. A number of 2 or more is used whatever else the host does.
     #[must_use]
     pub const fn copy_threads(self, max: usize) -> Self {
         Self {

@@ -30,6 +30,7 @@ pub enum FileMapping {
 
 /// A part of a file that was mapped at guest physical addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "prepared-files", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MappedRange {
     /// The guest physical addresses: whole pages of the host.

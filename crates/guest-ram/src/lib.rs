@@ -10,6 +10,7 @@ mod file_mapper;
 mod guest_access;
 mod host_ram;
 mod huge_pages;
+mod idle_cpus;
 #[cfg(target_os = "linux")]
 mod mapping;
 #[cfg(target_os = "linux")]
@@ -58,6 +59,8 @@ pub use mapping_error::MappingError;
 pub use memfd::Memfd;
 #[cfg(feature = "vm-memory")]
 pub use options::RamOptions;
+#[cfg(all(feature = "prepared-files", feature = "vm-memory", target_os = "linux"))]
+pub use prepared::file::{PREPARED_FILE_VERSION, PreparedFileError};
 #[cfg(all(feature = "vm-memory", target_os = "linux"))]
 pub use prepared::{PrepareError, PreparedBoot};
 #[cfg(feature = "vm-memory")]

@@ -66,6 +66,12 @@ impl Memfd {
         &self.file
     }
 
+    /// The file alone.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
     fn add_seals(&self, seals: libc::c_int) -> io::Result<()> {
         // SAFETY: the descriptor is open, and the request takes an integer.
         let result = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_ADD_SEALS, seals) };

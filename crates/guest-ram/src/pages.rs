@@ -46,6 +46,18 @@ pub(crate) fn size() -> usize {
     })
 }
 
+/// The number of the host's CPUs that are online. `None` if the host does not tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn online_cpus() -> Option<usize> {
+    // It is read from a file and seldom changes.
+    static CPUS: OnceLock<Option<usize>> = OnceLock::new();
+    *CPUS.get_or_init(|| {
+        // SAFETY: `sysconf` has no preconditions.
+        let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        usize::try_from(cpus).ok().filter(|cpus| *cpus > 0)
+    })
+}
+
 /// The parts of a slice before, in and after its whole pages.
 struct Parts<S> {
     head: S,

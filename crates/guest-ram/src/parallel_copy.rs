@@ -10,6 +10,7 @@ use std::thread::{self, Builder};
 use boot_core::{GuestRange, MemoryError};
 
 use crate::huge_pages::HUGE_PAGE;
+use crate::idle_cpus::idle_cpus;
 
 /// The default limit of threads. More threads gain little.
 const MAX_THREADS: usize = 4;
@@ -27,7 +28,7 @@ pub(crate) struct ParallelCopy {
 }
 
 impl ParallelCopy {
-    /// As many threads as the process has CPUs, at most [`MAX_THREADS`].
+    /// A thread more for each CPU that is idle, as many as the process has CPUs, at most [`MAX_THREADS`].
     pub(crate) const AUTOMATIC: Self = Self {
         threads: None,
         min_len: 2 * HUGE_PAGE,
@@ -99,12 +100,16 @@ impl ParallelCopy {
     }
 }
 
-/// The number of CPUs of the process, at most [`MAX_THREADS`].
+/// The number of CPUs of the process, at most [`MAX_THREADS`], and one more than are idle. A thread that has to wait for a CPU would hold up the copy.
 fn automatic() -> usize {
     // It is read from files (the quota of the control group) and seldom changes.
     static CPUS: OnceLock<usize> = OnceLock::new();
     let cpus = || thread::available_parallelism().map_or(1, NonZero::get);
-    (*CPUS.get_or_init(cpus)).min(MAX_THREADS)
+    let most = (*CPUS.get_or_init(cpus)).min(MAX_THREADS);
+    if most < 2 {
+        return most;
+    }
+    idle_cpus().map_or(most, |idle| most.min(idle.saturating_add(1)))
 }
 
 /// A range divided at multiples of a size.

@@ -1,11 +1,15 @@
 //! Boots that are prepared once, for any number of machines.
 
+#[cfg(feature = "prepared-files")]
+pub(crate) mod file;
+
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use boot_core::{
-    BootPlan, GuestMemory as _, GuestRange, LoadContent, LoadError, MemoryError, MemoryMap, MemoryMapError,
-    RegionKind, Sources, arith,
+    Arch, BootPlan, CpuState, GuestMemory as _, GuestRange, LoadContent, LoadError, MemoryError, MemoryMap,
+    MemoryMapError, RegionKind, Sources, arith,
 };
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
 
@@ -21,7 +25,10 @@ const CHUNK: usize = 0x10_0000;
 /// [`load`](Self::load) maps the pages into the memory of a machine, whatever the plan has: parts of files at any offset, unpacked kernels, tables. It
 /// takes a few system calls and copies nothing, and machines share every page that their guests do not write. No machine sees what another writes.
 ///
-/// The plan, its files and its sources are not needed any more: [`plan`](Self::plan) has the entry states of the CPUs.
+/// The plan, its files and its sources are not needed any more. With the feature `prepared-files`, [`save`](Self::save) writes the boot to a file, from
+/// which other processes load it.
+///
+/// Every machine gets the same bytes, also those of random seeds: plan without them, or let the guest draw its own numbers.
 ///
 /// ```
 /// use boot_core::{
@@ -38,19 +45,35 @@ const CHUNK: usize = 0x10_0000;
 /// # let machine = Machine::new(Arch::X86_64, MemoryMap::pc(64 << 20)?);
 /// # let cmdline = Cmdline::new();
 /// # let plan = proto_linux_x86::PROTOCOL.plan(&BootRequest::new(&image, &machine, &cmdline))?;
-/// let prepared = PreparedBoot::new(plan, &Sources::kernel(&kernel))?;
+/// let prepared = PreparedBoot::new(&plan, &Sources::kernel(&kernel))?;
 /// for _ in 0..3 {
 ///     let mut ram = GuestRam::new(&machine.memory)?;
 ///     prepared.load(&mut ram)?;
-///     // A virtual machine with this memory, and the CPUs of `prepared.plan()`.
+///     // A virtual machine with this memory, and a CPU with the state `prepared.boot_cpu()`.
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct PreparedBoot {
-    plan: BootPlan,
+    description: Description,
+    file: File,
+    /// How the file may be mapped.
+    files: FileMapping,
+}
+
+/// All of a prepared boot but the bytes of its pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "prepared-files", derive(serde::Serialize, serde::Deserialize))]
+struct Description {
+    arch: Arch,
+    memory: MemoryMap,
+    kernel: GuestRange,
+    /// Not empty, all of the architecture.
+    cpus: Vec<CpuState>,
+    zeros: Vec<GuestRange>,
+    /// By guest physical address, without overlaps.
     pages: Vec<MappedRange>,
-    file: Memfd,
+    notes: String,
 }
 
 /// A boot could not be prepared.
@@ -83,11 +106,11 @@ impl PreparedBoot {
     /// # Errors
     ///
     /// [`PrepareError`].
-    pub fn new(plan: BootPlan, sources: &Sources<'_>) -> Result<Self, PrepareError> {
+    pub fn new(plan: &BootPlan, sources: &Sources<'_>) -> Result<Self, PrepareError> {
         let with_bytes =
             |content: &LoadContent| matches!(content, LoadContent::File { .. } | LoadContent::Bytes(_));
-        let pages = whole_pages(&plan, with_bytes);
-        let all = whole_pages(&plan, |content| *content != LoadContent::Present);
+        let pages = whole_pages(plan, with_bytes);
+        let all = whole_pages(plan, |content| *content != LoadContent::Present);
         let mut map = MemoryMap::new();
         for range in all {
             map.insert(range, RegionKind::Ram)?;
@@ -111,28 +134,87 @@ impl PreparedBoot {
             offset = offset.saturating_add(range.len());
         }
         file.seal()?;
+        let zeros = plan
+            .loads()
+            .iter()
+            .filter(|load| load.content == LoadContent::Zeros);
         Ok(Self {
-            plan,
-            pages: mapped,
-            file,
+            description: Description {
+                arch: plan.arch(),
+                memory: plan.memory().clone(),
+                kernel: plan.kernel(),
+                cpus: plan.cpus().to_vec(),
+                zeros: zeros.map(|load| load.range).collect(),
+                pages: mapped,
+                notes: String::new(),
+            },
+            file: file.into_file(),
+            files: FileMapping::Sealed,
         })
     }
 
-    /// The plan.
+    /// The same with a text of the caller, such as a description of the machine. It is saved with the boot.
     #[must_use]
-    pub fn plan(&self) -> &BootPlan {
-        &self.plan
+    pub fn with_notes(mut self, notes: String) -> Self {
+        self.description.notes = notes;
+        self
     }
 
-    /// The pages that [`load`](Self::load) maps, by guest physical address.
+    /// The text of [`with_notes`](Self::with_notes); empty without one.
+    #[must_use]
+    pub fn notes(&self) -> &str {
+        &self.description.notes
+    }
+
+    /// The architecture of the machine.
+    #[must_use]
+    pub fn arch(&self) -> Arch {
+        self.description.arch
+    }
+
+    /// The memory map that is described to the guest.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryMap {
+        &self.description.memory
+    }
+
+    /// The runtime extent of the kernel.
+    #[must_use]
+    pub fn kernel(&self) -> GuestRange {
+        self.description.kernel
+    }
+
+    /// The entry states of the CPUs that the VMM starts, at least one; the first is the boot CPU.
+    #[must_use]
+    pub fn cpus(&self) -> &[CpuState] {
+        &self.description.cpus
+    }
+
+    /// The entry state of the boot CPU.
+    #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a plan has at least one CPU, and a file without one is refused"
+    )]
+    pub fn boot_cpu(&self) -> &CpuState {
+        &self.description.cpus[0]
+    }
+
+    /// The ranges that [`load`](Self::load) fills with zeros.
+    #[must_use]
+    pub fn zeros(&self) -> &[GuestRange] {
+        &self.description.zeros
+    }
+
+    /// The pages that [`load`](Self::load) maps, by guest physical address, and where they are in the [file](Self::file).
     #[must_use]
     pub fn pages(&self) -> &[MappedRange] {
-        &self.pages
+        &self.description.pages
     }
 
-    /// The memory file with the pages. It is sealed.
+    /// The file with the pages: a sealed memory file, or that of [`open`](Self::open).
     #[must_use]
-    pub fn file(&self) -> &Memfd {
+    pub fn file(&self) -> &File {
         &self.file
     }
 
@@ -146,13 +228,8 @@ impl PreparedBoot {
     /// [`LoadError::NoMemory`] if the memory lacks a page; nothing is written then. [`LoadError::Incomplete`] if a page could not be mapped or written.
     pub fn load<M: GuestMemoryBackend + Sync>(&self, ram: &mut GuestRam<M>) -> Result<(), LoadError> {
         const LABEL: &str = "prepared boot";
-        let zeros = self
-            .plan
-            .loads()
-            .iter()
-            .filter(|load| load.content == LoadContent::Zeros);
-        let zeros = zeros.map(|load| load.range);
-        for range in zeros.clone().chain(self.pages.iter().map(|pages| pages.range)) {
+        let Description { zeros, pages, .. } = &self.description;
+        for range in zeros.iter().copied().chain(pages.iter().map(|pages| pages.range)) {
             ram.check(range).map_err(|source| LoadError::NoMemory {
                 label: LABEL.into(),
                 range,
@@ -166,13 +243,13 @@ impl PreparedBoot {
                 source,
             }
         };
-        for range in zeros {
+        for &range in zeros {
             ram.zero(range).map_err(incomplete(range))?;
         }
-        let mut mapper = ram.map_files(FileMapping::Sealed);
-        for &MappedRange { range, offset } in &self.pages {
+        let mut mapper = ram.map_files(self.files);
+        for &MappedRange { range, offset } in pages {
             mapper
-                .copy_from(range, self.file.file(), offset)
+                .copy_from(range, &self.file, offset)
                 .map_err(incomplete(range))?;
         }
         Ok(())

@@ -1,6 +1,10 @@
 //! Boots that are prepared once and loaded into several machines.
 #![cfg(all(feature = "vm-memory", target_os = "linux", not(miri)))]
 
+#[cfg(feature = "prepared-files")]
+#[path = "prepared/files.rs"]
+mod files;
+
 use boot_core::{
     Arch, BootPlan, BootProtocol as _, BootRequest, Cmdline, Endian, EntryAbi, GuestMemory as _, GuestRange,
     ImageBuilder, KernelImage, LoadError, Machine, MemoryMap, SourceRange, Sources,
@@ -54,9 +58,9 @@ fn machines_do_not_see_what_others_write() {
     let sources = Sources::kernel(&kernel);
     let mut expected = ram();
     plan.load(&sources, &mut expected).unwrap();
-    let prepared = PreparedBoot::new(plan, &sources).unwrap();
+    let prepared = PreparedBoot::new(&plan, &sources).unwrap();
     let total: u64 = prepared.pages().iter().map(|pages| pages.range.len()).sum();
-    assert_eq!(total, u64::try_from(prepared.file().len()).unwrap());
+    assert_eq!(total, prepared.file().metadata().unwrap().len());
 
     let mut first = ram();
     prepared.load(&mut first).unwrap();
@@ -75,7 +79,7 @@ fn machines_do_not_see_what_others_write() {
 #[test]
 fn memory_that_lacks_a_page_stays_as_it_is() {
     let kernel = file(0x9000);
-    let prepared = PreparedBoot::new(plan(&image(0x9000, 0x8000, 0)), &Sources::kernel(&kernel)).unwrap();
+    let prepared = PreparedBoot::new(&plan(&image(0x9000, 0x8000, 0)), &Sources::kernel(&kernel)).unwrap();
     let mut small = GuestRam::new(&MemoryMap::pc(8 << 20).unwrap()).unwrap();
     let error = prepared.load(&mut small).unwrap_err();
     assert!(matches!(error, LoadError::NoMemory { .. }), "{error}");
@@ -87,7 +91,7 @@ fn memory_that_lacks_a_page_stays_as_it_is() {
 #[test]
 fn a_plan_that_cannot_be_loaded_cannot_be_prepared() {
     let shorter = file(0x8fff);
-    let error = PreparedBoot::new(plan(&image(0x9000, 0x8000, 0)), &Sources::kernel(&shorter)).unwrap_err();
+    let error = PreparedBoot::new(&plan(&image(0x9000, 0x8000, 0)), &Sources::kernel(&shorter)).unwrap_err();
     assert!(
         matches!(&error, PrepareError::Load(LoadError::Changed { .. })),
         "{error:?}"
@@ -105,7 +109,7 @@ proptest! {
         let mut expected = ram();
         plan.load(&sources, &mut expected).unwrap();
         let mut found = ram();
-        PreparedBoot::new(plan, &sources).unwrap().load(&mut found).unwrap();
+        PreparedBoot::new(&plan, &sources).unwrap().load(&mut found).unwrap();
         prop_assert!(bytes(&found) == bytes(&expected));
     }
 }

@@ -6,6 +6,8 @@
 use alloc::vec::Vec;
 
 use boot_core::{GuestRange, arith};
+use zerocopy::FromBytes as _;
+use zerocopy::little_endian::U64;
 
 use crate::error::LinuxX86Error;
 
@@ -111,10 +113,13 @@ impl IdentityMap {
     /// The tables, to be loaded at `base`, a multiple of 4 KiB below 2⁵². CR3 is `base` then.
     #[must_use]
     pub fn build(&self, base: u64) -> Vec<u8> {
-        let mut tables = Tables {
-            base,
-            entries: alloc::vec![0; self.tables().saturating_mul(ENTRIES)],
+        let len = usize::try_from(self.size()).unwrap_or(usize::MAX);
+        let mut bytes = alloc::vec![0; len];
+        // Never `Err`: the length is a multiple of that of an entry, and entries have no alignment.
+        let Ok(entries) = <[U64]>::mut_from_bytes(&mut bytes) else {
+            return bytes;
         };
+        let mut tables = Tables { base, entries };
         for (i, pdpt) in self.pdpts.iter().enumerate() {
             tables.set(0, *pdpt, tables.address(pdpt_table(i)) | TABLE);
         }
@@ -125,21 +130,27 @@ impl IdentityMap {
                 tables.set(pdpt_table(parent), *gib, child | TABLE);
             }
         }
-        let pages = self
-            .ranges
-            .iter()
-            .flat_map(|range| range.start() >> PAGE_SHIFT..range.end() >> PAGE_SHIFT);
-        for page in pages {
-            let gib = page >> (DIRECTORY_SHIFT - PAGE_SHIFT);
-            if let Ok(directory) = self.directories.binary_search(&gib) {
-                tables.set(self.directory_table(directory), page, page << PAGE_SHIFT | PAGE);
-            }
+        for range in &self.ranges {
+            self.set_pages(&mut tables, *range);
         }
-        tables
-            .entries
-            .iter()
-            .flat_map(|entry| entry.to_le_bytes())
-            .collect()
+        bytes
+    }
+
+    /// Sets the entries of the pages of `range`, directory by directory.
+    fn set_pages(&self, tables: &mut Tables<'_>, range: GuestRange) {
+        let end = range.end() >> PAGE_SHIFT;
+        let mut page = range.start() >> PAGE_SHIFT;
+        while page < end {
+            let gib = page >> (DIRECTORY_SHIFT - PAGE_SHIFT);
+            let next = gib.saturating_add(1) << (DIRECTORY_SHIFT - PAGE_SHIFT);
+            if let Ok(directory) = self.directories.binary_search(&gib) {
+                let entries = tables.run(self.directory_table(directory), page, next.min(end));
+                for (entry, page) in entries.iter_mut().zip(page..) {
+                    entry.set(page << PAGE_SHIFT | PAGE);
+                }
+            }
+            page = next;
+        }
     }
 
     /// The table number of the page directory with this index in [`IdentityMap::directories`].
@@ -153,25 +164,32 @@ fn pdpt_table(index: usize) -> usize {
     index.saturating_add(1)
 }
 
-struct Tables {
+/// Tables that will be at `base`.
+struct Tables<'a> {
     base: u64,
-    entries: Vec<u64>,
+    entries: &'a mut [U64],
 }
 
-impl Tables {
+impl Tables<'_> {
     fn address(&self, table: usize) -> u64 {
         self.base
             .saturating_add(arith::to_u64(table).saturating_mul(TABLE_LEN))
     }
 
-    /// Sets an entry of `table`. `number` is an address divided by the size of what one entry maps; its low nine bits are the
-    /// index of the entry.
+    /// Sets an entry of `table`. `number` is an address divided by the size of what one entry maps.
     fn set(&mut self, table: usize, number: u64, value: u64) {
-        let index = usize::try_from(number).unwrap_or_default() % ENTRIES;
-        let index = table.saturating_mul(ENTRIES).saturating_add(index);
-        if let Some(entry) = self.entries.get_mut(index) {
-            *entry = value;
+        if let [entry] = self.run(table, number, number.saturating_add(1)) {
+            entry.set(value);
         }
+    }
+
+    /// The entries of `table` for the numbers from `first` up to `end`, whose low nine bits are the indices of the entries.
+    fn run(&mut self, table: usize, first: u64, end: u64) -> &mut [U64] {
+        let len = usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX);
+        let index = usize::try_from(first).unwrap_or_default() % ENTRIES;
+        let start = table.saturating_mul(ENTRIES).saturating_add(index);
+        let entries = self.entries.get_mut(start..start.saturating_add(len));
+        entries.unwrap_or_default()
     }
 }
 

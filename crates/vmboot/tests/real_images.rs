@@ -6,12 +6,13 @@
 #[expect(dead_code, reason = "shared with other tests")]
 mod files;
 
-use std::fs;
+use std::cell::Cell;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use boot_core::SizedSource;
+use boot_core::{ByteSource, ReadError, SizedSource};
 use fmt_pe::pe::{DirectoryEntry, Machine, PeFile, Subsystem};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde::de::DeserializeOwned;
@@ -168,21 +169,14 @@ const KNOWN: [Known; 11] = [
 
 fn main() {
     let trials = KNOWN.map(|known| {
-        let path = std::env::var_os("VMBOOT_FIXTURES").map(|dir| PathBuf::from(dir).join(known.file));
-        Trial::ignorable_test(known.file, move || match path {
-            None => {
-                let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
-                Ok(Completion::ignored_with(reason))
-            }
-            Some(path) if !path.exists() => Ok(Completion::ignored_with("the fixture is missing")),
-            Some(path) => {
-                check(&known, path.to_str().ok_or("a path that is no UTF-8")?)?;
-                Ok(Completion::Completed)
-            }
+        with_fixture(known.file.into(), known.file, move |path| {
+            check(&known, path.to_str().ok_or("a path that is no UTF-8")?)?;
+            Ok(Completion::Completed)
         })
     });
     let mut trials = Vec::from(trials);
     trials.extend(wrapped());
+    trials.extend(reads());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -330,22 +324,71 @@ fn wrapped() -> Vec<Trial> {
     pairs
         .map(|((kernel, check), tool)| {
             let name = format!("{kernel} in {} {}", tool.0, tool.1.join(" "));
-            Trial::ignorable_test(name, move || {
-                let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
-                    let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
-                    return Ok(Completion::ignored_with(reason));
-                };
-                let kernel = PathBuf::from(dir).join(kernel);
-                if !kernel.exists() {
-                    return Ok(Completion::ignored_with("the fixture is missing"));
-                }
-                if !check(&kernel, tool)? {
+            with_fixture(name, kernel, move |kernel| {
+                if !check(kernel, tool)? {
                     return Ok(Completion::ignored_with(format!("{} is not installed", tool.0)));
                 }
                 Ok(Completion::Completed)
             })
         })
         .collect()
+}
+
+/// A file whose reads are counted.
+struct Counted {
+    file: File,
+    reads: Cell<usize>,
+}
+
+impl ByteSource for Counted {
+    fn len(&self) -> Result<u64, ReadError> {
+        ByteSource::len(&self.file)
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.reads.set(self.reads.get() + 1);
+        self.file.read_exact_at(offset, buf)
+    }
+}
+
+/// One trial for each x86_64 kernel: its format is detected, and the image parsed, with few reads.
+fn reads() -> Vec<Trial> {
+    let kernels = [
+        ("kernels/x86_64/debian-13.vmlinux", 3),
+        ("kernels/x86_64/debian-13.bzImage", 4),
+    ];
+    let trials = kernels.into_iter().map(|(kernel, most)| {
+        with_fixture(format!("reads of {kernel}"), kernel, move |path| {
+            let source = Counted {
+                file: File::open(path)?,
+                reads: Cell::new(0),
+            };
+            boot_core::detect(&vmboot::formats()?, &source)?;
+            let reads = source.reads.get();
+            assert!((1..=most).contains(&reads), "{reads} reads");
+            Ok(Completion::Completed)
+        })
+    });
+    trials.collect()
+}
+
+/// A trial with the path of a fixture; ignored without it.
+fn with_fixture(
+    name: String,
+    fixture: &'static str,
+    check: impl FnOnce(&Path) -> Result<Completion, Failed> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || {
+        let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
+            let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
+            return Ok(Completion::ignored_with(reason));
+        };
+        let path = PathBuf::from(dir).join(fixture);
+        if !path.exists() {
+            return Ok(Completion::ignored_with("the fixture is missing"));
+        }
+        check(&path)
+    })
 }
 
 /// Checks a kernel in a file made with a tool. False if the tool is not installed.
@@ -427,7 +470,7 @@ fn check_payload_of(bzimage: &Path, tool: Tool) -> Result<bool, Failed> {
 
 /// Checks the PE headers of an `Image`.
 fn check_pe(known: &Known, path: &str) -> Result<(), Failed> {
-    let file = fs::File::open(path)?;
+    let file = File::open(path)?;
     let source = SizedSource::new(&file)?;
     let pe = PeFile::parse(source)?.ok_or("not a PE file")?;
     let machine = match known.arch {
@@ -483,6 +526,6 @@ fn check_plan(path: &str, protocol: &str, entry: Option<u64>) -> Result<(), Fail
 /// `e_entry` of an ELF64 file.
 fn elf_entry(path: &str) -> Result<u64, Failed> {
     let mut header = [0; 32];
-    fs::File::open(path)?.read_exact(&mut header)?;
+    File::open(path)?.read_exact(&mut header)?;
     Ok(u64::from_le_bytes(header[24..].try_into()?))
 }

@@ -1,4 +1,4 @@
-//! The load path on real kernels.
+//! Benches of crates on real kernels.
 
 use crate::arch::Arch;
 use crate::cargo;
@@ -8,12 +8,12 @@ use crate::fixtures;
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Fetches the kernels and runs the benches with them.
-pub(super) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), Error> {
+/// Fetches the kernels and runs a bench of a package with them.
+pub(super) fn run(workspace: &Workspace, package: &str, bench: &str, args: &BenchArgs) -> Result<(), Error> {
     let fixtures = fixtures::kernels(workspace, Arch::X86_64.row())?;
     let mut command = cargo::command(workspace);
     command
-        .args(["bench", "--package", "vmboot-guest-ram", "--bench", "load", "--"])
+        .args(["bench", "--package", package, "--bench", bench, "--"])
         .args(&args.arguments);
     command.env(fixtures::VARIABLE, fixtures);
     process::run_shown(&mut command)

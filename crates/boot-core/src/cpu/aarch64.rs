@@ -11,7 +11,7 @@ pub const PSTATE_EL1H_DAIF: u64 = 0x3c5;
 ///
 /// All other registers have their reset values: MMU and data cache are off (`SCTLR_EL1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct State {
     /// General-purpose registers `X0` to `X30`.

@@ -4,7 +4,7 @@
 ///
 /// The mode is S-mode. All other registers have their reset values: interrupts are disabled (`sstatus.SIE` is zero).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct State {
     /// General-purpose registers `x0` to `x31`; `x[0]` stays zero, `x[10]` is `a0`, `x[11]` is `a1`.

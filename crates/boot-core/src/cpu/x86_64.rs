@@ -94,7 +94,11 @@ pub const RFLAGS_CLEAR: u64 = 0x2;
 /// Bits 0 to 3 are the type, bit 4 is `S`, bits 5 and 6 are `DPL`, bit 7 is `P`, bit 12 is `AVL`, bit 13 is `L`,
 /// bit 14 is `D/B` and bit 15 is `G`. Bits 8 to 11 belong to the limit and are zero here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(from = "u16")
+)]
 pub struct AccessRights(u16);
 
 impl AccessRights {
@@ -181,9 +185,15 @@ impl AccessRights {
     }
 }
 
+impl From<u16> for AccessRights {
+    fn from(bits: u16) -> Self {
+        Self::from_bits(bits)
+    }
+}
+
 /// A segment register: the selector, and the descriptor that the CPU has loaded with it (the hidden part, SDM 3.4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SegmentRegister {
     /// Selector.
@@ -242,7 +252,7 @@ impl SegmentRegister {
 
 /// A descriptor table register: GDTR or IDTR (SDM 2.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct DescriptorTable {
     /// Linear address of the table.
@@ -274,7 +284,7 @@ impl DescriptorTable {
 /// assert_eq!(state.apic_base, 0xfee0_0d00);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
 #[non_exhaustive]
 pub struct State {

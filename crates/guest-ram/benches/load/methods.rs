@@ -143,7 +143,7 @@ impl Bench {
         let len = usize::try_from(input.file.metadata().unwrap().len()).unwrap();
         let mut bytes = vec![0; len];
         input.file.read_exact_at(&mut bytes, 0).unwrap();
-        let prepared = PreparedBoot::new(plan.clone(), &Sources::kernel(&input.file)).unwrap();
+        let prepared = PreparedBoot::new(&plan, &Sources::kernel(&input.file)).unwrap();
         let mut bench = Self {
             input,
             machine,

@@ -25,7 +25,7 @@ pub(crate) fn every_operation_fails() -> Result<(), Failed> {
                 let operations = Operations::new(Fault::Eio(at));
                 let (kernel, initrd) = (operations.source(&sample.file), operations.source(INITRD));
                 let sources = Sources::kernel(&kernel).with_initrd(&initrd);
-                match PreparedBoot::new(plan.clone(), &sources) {
+                match PreparedBoot::new(plan, &sources) {
                     Err(error) => assert!(is_caused_by(&error, libc::EIO), "{error:?}"),
                     Ok(prepared) => {
                         let mut memory = ram(&machine.memory);
@@ -47,7 +47,7 @@ pub(crate) fn every_operation_fails() -> Result<(), Failed> {
 pub(crate) fn holes() -> Result<(), Failed> {
     for_each_plan(|map, plan, kernel| {
         let sources = Sources::kernel(kernel).with_initrd(&INITRD);
-        let prepared = PreparedBoot::new(plan.clone(), &sources)?;
+        let prepared = PreparedBoot::new(plan, &sources)?;
         for missing in plan.loads() {
             let last = missing.range.end() - 1;
             let page = GuestRange::new(last - last % 0x1000, 0x1000).ok_or("no page")?;

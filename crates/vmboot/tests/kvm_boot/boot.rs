@@ -187,7 +187,7 @@ pub(crate) fn boot_source(
                 return Err(format!("{mapper:?} has not even half of the kernel").into());
             }
         }
-        Loading::Prepared => PreparedBoot::new(plan.clone(), &sources)?.load(&mut ram)?,
+        Loading::Prepared => PreparedBoot::new(&plan, &sources)?.load(&mut ram)?,
     }
     if let Some(addr) = setup.acpi_rsdp {
         ram.write(addr, &acpi_rsdp())?;
