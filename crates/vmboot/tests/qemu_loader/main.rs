@@ -2,7 +2,7 @@
 //!
 //! Without QEMU or the kernels, which `cargo xtask test` fetches, the cases count as skipped.
 
-mod arm64;
+mod device_tree;
 mod gdb;
 mod input;
 mod qemu;
@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 /// A kernel, the program that boots it, and what compares both.
 type Case = (&'static str, &'static str, fn(&Path) -> Result<(), Failed>);
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     ("kernels/x86_64/debian-13.vmlinux", "qemu-system-x86_64", x86::pvh),
     (
         "kernels/x86_64/debian-13.bzImage",
@@ -25,7 +25,12 @@ const CASES: [Case; 3] = [
     (
         "kernels/aarch64/debian-13.Image",
         "qemu-system-aarch64",
-        arm64::image,
+        device_tree::arm64,
+    ),
+    (
+        "kernels/riscv64/debian-13.Image",
+        "qemu-system-riscv64",
+        device_tree::riscv64,
     ),
 ];
 
