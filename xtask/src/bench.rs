@@ -4,9 +4,11 @@ mod boot;
 mod codecs;
 mod entry;
 mod hyperlight;
+mod limits;
 mod load;
 mod qemu;
 mod sandbox;
+mod start;
 mod table;
 
 use crate::arch::ArchRow;
@@ -22,6 +24,7 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &Bench
         Bench::Entry => entry::run(workspace, args),
         Bench::Load => load::run(workspace, "vmboot-guest-ram", "load", args),
         Bench::Parse => load::run(workspace, "vmboot", "parse", args),
+        Bench::Start => rows.iter().try_for_each(|row| start::run(workspace, row, args)),
         Bench::Sandbox => rows.iter().try_for_each(|row| sandbox::run(workspace, row, args)),
     }
 }

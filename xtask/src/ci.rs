@@ -6,8 +6,9 @@ use std::time::Instant;
 use clap::ValueEnum as _;
 
 use crate::arch::{Arch, ArchRow};
+use crate::bench;
 use crate::cargo;
-use crate::cli::{CiArgs, TestArgs, TidyArgs};
+use crate::cli::{Bench, BenchArgs, CiArgs, TestArgs, TidyArgs};
 use crate::crate_packages;
 use crate::error::Error;
 use crate::firmware;
@@ -52,7 +53,7 @@ type Step = (
     fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", |workspace, _, _, _| format(workspace)),
     ("house-rules", |workspace, _, _, _| {
         tidy::run(workspace, &TidyArgs::default())
@@ -65,6 +66,7 @@ const STEPS: [Step; 9] = [
         crate_packages::check(workspace, rows)
     }),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
+    ("counts", |workspace, _, _, _| counts(workspace)),
     ("fuzzing", |workspace, _, args, _| {
         fuzz::run(workspace, &[], args.fuzz_seconds, fuzz::Output::Totals)
     }),
@@ -107,6 +109,18 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArg
             message: format!("failed: {}", failed.join("\n")),
         })
     }
+}
+
+/// The benches whose results are counts: they are the same on every machine.
+fn counts(workspace: &Workspace) -> Result<(), Error> {
+    let args = BenchArgs {
+        what: Bench::Start,
+        host: Host::Lab,
+        check: true,
+        peer: None,
+        arguments: Vec::new(),
+    };
+    bench::run(workspace, &[Arch::X86_64.row()], &args)
 }
 
 fn format(workspace: &Workspace) -> Result<(), Error> {

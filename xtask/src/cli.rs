@@ -98,7 +98,7 @@ pub(crate) enum Task {
     ///
     /// Prints every violation as `path:line: rule: what is wrong and what to do`. Fails when there is one.
     Tidy(TidyArgs),
-    /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, MSRV, packages, tests, a short fuzz run.
+    /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, MSRV, packages, tests, counts, a short fuzz run.
     Ci(CiArgs),
 }
 
@@ -221,6 +221,8 @@ pub(crate) enum Bench {
     Sandbox,
     /// The time from exec to userspace of Debian's kernel, beside QEMU as a VMM.
     Boot,
+    /// System calls and instructions of `vmboot run` from exec to the first KVM_RUN.
+    Start,
     /// Instructions of the x86_64 guest from the entry of Debian's kernel to `start_kernel`, by route: bzImage, vmlinux, PVH.
     Entry,
 }
@@ -238,10 +240,10 @@ pub(crate) struct BenchArgs {
     /// What to measure.
     #[arg(value_enum, value_name = "WHAT", default_value_t = Bench::Load)]
     pub(crate) what: Bench,
-    /// sandbox, boot: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
+    /// sandbox, boot, start: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
     #[arg(long, value_enum, default_value_t = Host::Lab)]
     pub(crate) host: Host,
-    /// sandbox, boot, entry: fail if a row misses its limit.
+    /// sandbox, boot, start, entry: fail if a row misses its limit; limits are in xtask/bench-limits.toml, those of sandboxes in their bench.
     #[arg(long)]
     pub(crate) check: bool,
     /// sandbox: measure this project, too, in the same run. The first time builds it, which takes some minutes.

@@ -8,7 +8,9 @@
 mod frame;
 mod lap;
 mod manifest;
+mod start;
 
 pub use frame::{Frame, FrameError, MAX_PAYLOAD, read_frame, write_frame};
 pub use lap::Lap;
 pub use manifest::{Ending, Event, MANIFEST_PATH, Manifest, Program};
+pub use start::StartCost;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lab_init::Lap;
 
+use super::limits::Limits;
 use super::qemu::Qemu;
 use crate::arch::ArchRow;
 use crate::build;
@@ -28,9 +29,6 @@ const ROUNDS: u32 = 3;
 /// Seconds for one boot in an emulated machine.
 const DEADLINE: u64 = 240;
 
-/// Largest time of ours in relation to QEMU's that is good enough.
-const LIMIT: f64 = 0.7;
-
 const MEMORY_MIB: &str = "512";
 
 /// Medians of an architecture in milliseconds.
@@ -52,7 +50,7 @@ pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs
         return Err(Error::NoLaps);
     };
     println!("{}: {boots}", row.name);
-    if args.check && boots.ratio() > LIMIT {
+    if args.check && boots.ratio() > Limits::read().boot.ratio {
         let rows = vec![format!("boot of {}", row.name)];
         return Err(Error::LimitsMissed { rows });
     }
@@ -144,7 +142,8 @@ impl fmt::Display for Boots {
         let ratio = self.ratio();
         write!(
             f,
-            "exec to userspace: vmboot {ours:.0} ms, QEMU {qemu:.0} ms, ratio {ratio:.2} (limit {LIMIT})"
+            "exec to userspace: vmboot {ours:.0} ms, QEMU {qemu:.0} ms, ratio {ratio:.2} (limit {})",
+            Limits::read().boot.ratio
         )
     }
 }

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use self::kernels::Kernels;
+use super::limits::Limits;
 use crate::arch::Arch;
 use crate::cli::BenchArgs;
 use crate::error::Error;
@@ -27,9 +28,6 @@ const DEADLINE: Duration = Duration::from_mins(4);
 
 /// The kernel stays at the address of its link, so that nothing relocates the code that is put there.
 const CMDLINE: &str = "console=ttyS0 panic=-1 reboot=k nokaslr quiet init.addresses";
-
-/// Largest part of the bzImage's instructions that the vmlinux may take.
-const LIMIT: f64 = 0.02;
 
 /// Measures both routes, prints the counts, and checks their ratio if `args` asks for that.
 pub(super) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), Error> {
@@ -58,7 +56,7 @@ pub(super) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), Error> 
     let vmlinux = count(&kernels.pvh_entry, &kernels.vmlinux_end)?;
     let (text, part) = report(bzimage, vmlinux);
     println!("{text}");
-    if args.check && part > LIMIT {
+    if args.check && part > Limits::read().entry.ratio {
         let rows = vec!["vmlinux by PVH".to_owned()];
         return Err(Error::LimitsMissed { rows });
     }
@@ -93,7 +91,7 @@ fn report(bzimage: u64, vmlinux: u64) -> (String, f64) {
         whole / 1e3,
         part / 1e3,
         ratio * 100.0,
-        LIMIT * 100.0
+        Limits::read().entry.ratio * 100.0
     );
     (text, ratio)
 }

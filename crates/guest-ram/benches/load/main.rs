@@ -13,6 +13,7 @@
 //! huge pages for this workspace, plain memory for linux-loader.
 
 mod images;
+mod many;
 mod methods;
 
 use std::env;
@@ -160,5 +161,8 @@ fn main() {
     // Without measurements when the benches are listed or tested.
     if !env::args().any(|arg| arg == "--list" || arg == "--test") {
         print_ratios(&mut benches);
+        for bench in &benches {
+            many::print(bench.name(), bench.prepared());
+        }
     }
 }

@@ -161,6 +161,10 @@ impl Bench {
         self.input.name
     }
 
+    pub(crate) fn prepared(&self) -> &PreparedBoot {
+        &self.prepared
+    }
+
     /// Number of bytes of the file that are loaded.
     pub(crate) fn loaded_len(&self) -> u64 {
         self.copies.iter().map(|(_, range)| range.len()).sum()

@@ -1,5 +1,6 @@
 //! Output on standard output.
 
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
@@ -38,6 +39,12 @@ pub(crate) fn print(report: &(impl Serialize + ?Sized), text: &str, json: bool) 
         out.flush()
     };
     print().map_err(OutputError)
+}
+
+/// Prints a line to standard error with one system call, where `eprintln!` takes one for each part of the text.
+pub(crate) fn note(text: impl fmt::Display) {
+    // As `eprintln!` does, but without a panic: nobody can be told.
+    let _nowhere_to_report = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Writes bytes to an output.

@@ -30,6 +30,7 @@ use super::boot::{Boot, BootArgs};
 use super::disks;
 use super::machine::MachineArgs;
 use super::number::seconds;
+use super::output::note;
 use super::result::CommandResult;
 use super::seeds::Seeds;
 
@@ -84,20 +85,18 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     })?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
-        eprintln!("warning: {warning}");
+        note(format_args!("warning: {warning}"));
     }
     if let Some(warning) = host.warning(boot.is_linux) {
-        eprintln!("warning: {warning}");
+        note(format_args!("warning: {warning}"));
     }
     let stdin = if boot.reads_stdin {
         GuestInput::None
     } else {
         GuestInput::Stdin
     };
-    eprintln!(
-        "vmboot: {}",
-        Summary::new(&boot, args.boot.machine.memory.bytes, stdin)
-    );
+    let summary = Summary::new(&boot, args.boot.machine.memory.bytes, stdin);
+    note(format_args!("vmboot: {summary}"));
     let mut ram =
         GuestRam::new(&boot.machine.memory).map_err(|error| AdvisedError::new(error, memory_help()))?;
     boot.with_sources(|sources| {
@@ -138,7 +137,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let is_pc_without_acpi = boot.plan.arch() == Arch::X86_64 && boot.machine.acpi_rsdp.is_none();
     let status = status_of(is_pc_without_acpi, &outcome);
     if status != 0 {
-        eprintln!("vmboot: {outcome}");
+        note(format_args!("vmboot: {outcome}"));
         if let Some(explanation) = host.explanation(&outcome) {
             eprintln!("vmboot: {explanation}");
         } else if matches!(status, status::CRASH | status::HALTED) {

@@ -187,7 +187,11 @@ pub(crate) fn boot_source(
                 return Err(format!("{mapper:?} has not even half of the kernel").into());
             }
         }
-        Loading::Prepared => PreparedBoot::new(&plan, &sources)?.load(&mut ram)?,
+        Loading::Prepared => {
+            let mut file = tempfile::tempfile()?;
+            PreparedBoot::new(&plan, &sources)?.save(&mut file)?;
+            PreparedBoot::open(file, FileMapping::Trusted)?.load(&mut ram)?;
+        }
     }
     if let Some(addr) = setup.acpi_rsdp {
         ram.write(addr, &acpi_rsdp())?;

@@ -1,0 +1,50 @@
+//! Limits of benches, from one file.
+
+use serde::Deserialize;
+
+/// The limits.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) boot: Ratio,
+    pub(super) entry: Ratio,
+    pub(super) start: Start,
+}
+
+/// The largest ratio that is good enough.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ratio {
+    pub(super) ratio: f64,
+}
+
+/// The largest cost of a start that is good enough.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Start {
+    pub(super) calls: u32,
+    pub(super) million_instructions: f64,
+}
+
+impl Limits {
+    /// Those of `xtask/bench-limits.toml`.
+    #[expect(
+        clippy::expect_used,
+        reason = "the file is part of the program; a test reads it"
+    )]
+    pub(super) fn read() -> Self {
+        toml::from_str(include_str!("../../bench-limits.toml")).expect("xtask/bench-limits.toml is valid")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_every_limit() {
+        let limits = Limits::read();
+        assert!(limits.boot.ratio > 0.0 && limits.entry.ratio > 0.0);
+        assert!(limits.start.calls > 0 && limits.start.million_instructions > 0.0);
+    }
+}

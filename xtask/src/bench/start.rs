@@ -1,0 +1,117 @@
+//! System calls and instructions of `vmboot run` from `exec` to the first `KVM_RUN`.
+
+use std::time::Duration;
+
+use lab_init::StartCost;
+
+use super::limits::{self, Limits};
+use crate::arch::{Arch, ArchRow};
+use crate::build;
+use crate::cli::BenchArgs;
+use crate::error::Error;
+use crate::fixtures;
+use crate::json_lines;
+use crate::kernel;
+use crate::progress::print_status;
+use crate::runner::job::{Arg, Task};
+use crate::runner::{Clock, Runner};
+use crate::suite::Suite;
+use crate::workspace::Workspace;
+
+/// Time for one boot, and two starts.
+const DEADLINE: Duration = Duration::from_mins(5);
+
+/// Counts, prints the counts, and checks them if `args` asks for that. The clock of the lab counts instructions.
+pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs) -> Result<(), Error> {
+    let runner = Runner::ensure(workspace, row, args.host)?.with_clock(Clock::Instructions);
+    let task = task(workspace, row)?;
+    print_status(&format!("counting the start of a guest on {}", runner.kind()));
+    let (output, result) = runner.run_captured(workspace, "start-cost", task);
+    result?;
+    let costs: Vec<StartCost> = json_lines::read(&output, "the cost of a start")?;
+    let cost = costs.first().ok_or(Error::NoLaps)?;
+    let limits = Limits::read().start;
+    println!("{}: {}", row.name, text(cost, &limits));
+    let rows = missed(cost, &limits);
+    if args.check && !rows.is_empty() {
+        return Err(Error::LimitsMissed { rows });
+    }
+    Ok(())
+}
+
+/// A boot of Debian's kernel; on x86_64 of its vmlinux, whose pages can be mapped.
+fn task(workspace: &Workspace, row: &'static ArchRow) -> Result<Task, Error> {
+    let image = kernel::ensure(workspace, row, Suite::Trixie)?.image;
+    let kernel = match row.arch {
+        Arch::X86_64 => fixtures::vmlinux(workspace, &image)?,
+        _ => image,
+    };
+    let initrd = fixtures::linux_initrd(workspace, row)?;
+    let vmboot = build::static_binary(workspace, row, "vmboot")?;
+    let mut args = vec![Arg::File(vmboot)];
+    args.extend(["run", "--map-files", "--cmdline", row.linux_cmdline, "--initrd"].map(Arg::from));
+    args.extend([Arg::File(initrd), Arg::File(kernel)]);
+    Ok(Task {
+        executable: build::static_program(workspace, row, "lab-init", "start-cost")?,
+        args,
+        deadline: DEADLINE,
+    })
+}
+
+/// Million instructions from `exec` to the start of the guest: the clock advances by a nanosecond for each.
+fn million_instructions(cost: &StartCost) -> f64 {
+    cost.planned_ms + cost.start_ms
+}
+
+fn missed(cost: &StartCost, limits: &limits::Start) -> Vec<String> {
+    let rows = [
+        ("system calls of a start", cost.calls > limits.calls),
+        (
+            "instructions of a start",
+            million_instructions(cost) > limits.million_instructions,
+        ),
+    ];
+    let missed = rows.into_iter().filter(|(_, is_missed)| *is_missed);
+    missed.map(|(name, _)| name.to_owned()).collect()
+}
+
+fn text(cost: &StartCost, limits: &limits::Start) -> String {
+    format!(
+        "exec to the first KVM_RUN: {} system calls (limit {}), {:.1} million instructions (limit {}), {:.1} of them to the plan",
+        cost.calls,
+        limits.calls,
+        million_instructions(cost),
+        limits.million_instructions,
+        cost.planned_ms,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_count_has_its_limit() {
+        let limits = limits::Start {
+            calls: 300,
+            million_instructions: 5.0,
+        };
+        let check = |calls, planned_ms, start_ms, expected: &[&str]| {
+            let cost = StartCost {
+                calls,
+                planned_ms,
+                start_ms,
+            };
+            assert_eq!(missed(&cost, &limits), expected, "{}", text(&cost, &limits));
+        };
+        check(300, 1.0, 4.0, &[]);
+        check(301, 1.0, 4.0, &["system calls of a start"]);
+        check(300, 1.0, 4.1, &["instructions of a start"]);
+        check(
+            900,
+            9.0,
+            4.1,
+            &["system calls of a start", "instructions of a start"],
+        );
+    }
+}
