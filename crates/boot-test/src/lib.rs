@@ -3,6 +3,8 @@
 //! Boots are generated from bytes through [`arbitrary`]: any bytes make a boot, and small changes of the bytes make small
 //! changes of it. The odds are such that many boots can be planned, and the others fail for many different reasons.
 //!
+//! Kernel files are generated likewise: consistent ones of each format, and changes of them.
+//!
 //! The checkers share no code with the planners. They return or panic with a description of the broken requirement.
 
 #![forbid(unsafe_code)]
@@ -18,6 +20,7 @@ macro_rules! ensure {
 
 pub mod contract;
 pub mod fdt;
+pub mod files;
 pub mod loaded;
 pub mod multiboot;
 pub mod odds;

@@ -16,6 +16,7 @@ mod fat;
 mod fdt;
 mod gpt;
 mod image_parse;
+mod kernel_files;
 mod measure;
 mod multiboot_parse;
 mod open_nested;
@@ -40,7 +41,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 33] = [
+const TARGETS: [Target; 34] = [
     ("acpi_create", acpi_create::seeds),
     ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
@@ -55,6 +56,7 @@ const TARGETS: [Target; 33] = [
     ("fdt_update", fdt::trees),
     ("gpt", gpt::seeds),
     ("image_parse", image_parse::seeds),
+    ("kernel_files", kernel_files::seeds),
     ("measure", measure::seeds),
     ("multiboot_parse", multiboot_parse::seeds),
     ("open_nested", open_nested::seeds),

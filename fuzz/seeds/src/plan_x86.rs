@@ -8,7 +8,12 @@ pub(crate) fn seeds() -> Vec<Seed> {
     let files = elf_parse::seeds().into_iter().chain(bzimage_parse::seeds());
     let files = files.map(|(name, file)| (name, [&on_a_pc()[..], &file].concat()));
     files
-        .chain(NAMES.into_iter().zip(0..).map(|(name, i)| (name, made_up(i))))
+        .chain(
+            NAMES
+                .into_iter()
+                .zip(0..)
+                .map(|(name, i)| (name, made_up(i, 200))),
+        )
         .collect()
 }
 
@@ -30,11 +35,11 @@ fn on_a_pc() -> [u8; 65] {
     prefix
 }
 
-/// 200 bytes of a linear congruential generator (Knuth's MMIX).
-fn made_up(seed: u64) -> Vec<u8> {
+/// `len` bytes of a linear congruential generator (Knuth's MMIX) behind a zero.
+pub(crate) fn made_up(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = vec![0];
-    bytes.extend((0..200).map(|_| {
+    bytes.extend((0..len).map(|_| {
         state = state
             .wrapping_mul(0x5851_f42d_4c95_7f2d)
             .wrapping_add(0x1405_7b7e_f767_814f);

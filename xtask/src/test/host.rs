@@ -19,10 +19,12 @@ use crate::progress::print_status;
 use crate::timing::Timings;
 use crate::workspace::Workspace;
 
-/// Programs that tests use: to check device trees and ACPI tables, to compress kernels, to debug guests, and to compile the header of guests in C.
-const PROGRAMS: [Package; 7] = [
+/// Programs that tests use: to check device trees and ACPI tables, to read ELF and PE files, to compress kernels, to debug guests, and to compile the header
+/// of guests in C.
+const PROGRAMS: [Package; 8] = [
     Package::program("device-tree-compiler", "dtc"),
     Package::program("acpica-tools", "iasl"),
+    Package::program("binutils", "readelf"),
     Package::program("bzip2", "bzip2"),
     Package::program("lzop", "lzop"),
     Package::program("gdb-multiarch", "gdb-multiarch"),

@@ -57,7 +57,12 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         &["crates/boot-test"],
-        &["crates/boot-core", "crates/boot-linux", "crates/boot-multiboot"],
+        &[
+            "crates/boot-core",
+            "crates/boot-linux",
+            "crates/boot-multiboot",
+            "crates/fmt-test",
+        ],
         false,
     ),
     family(&["crates/fmt-test"], &["crates/boot-core"], false),
@@ -313,6 +318,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "crates/guest-ram",
             "crates/hv-kvm*",
             "crates/hv-virtio",
+            // Its tests compare loads with those of `linux-loader`.
+            "crates/vmboot",
             "examples/*",
         ],
     ),
@@ -322,7 +329,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         &["crates/hv-kvm*", "crates/sandbox", "examples/*"],
     ),
     ("kvm-ioctls", &["crates/hv-kvm*", "crates/sandbox", "examples/*"]),
-    ("linux-loader", &["crates/guest-ram"]),
+    ("linux-loader", &["crates/guest-ram", "crates/vmboot"]),
 ];
 
 /// True for pure crates.

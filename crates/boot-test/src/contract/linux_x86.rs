@@ -297,8 +297,12 @@ fn initrd(
         loads.len() == 1 && loads[0].range == GuestRange::new(at, len).unwrap(),
         "it is loaded elsewhere"
     );
-    let version = view.number(page + 0x206, 2)?;
-    let max = if version >= 0x203 {
+    let has_max = match request.image.metadata::<SetupHeaderMetadata>() {
+        // The field exists since 2.03, in headers that reach it.
+        Some(header) => header.version().0 >= 0x203 && header.bytes().len() >= 0x230 - 0x1f1,
+        None => true,
+    };
+    let max = if has_max {
         view.number(page + 0x22c, 4)?
     } else {
         0x37ff_ffff

@@ -134,7 +134,7 @@ pub(crate) type Part = Window<Rc<dyn ByteSource>>;
 fn parse(source: SizedSource<'_>) -> Result<Option<Uki<'_>>, UkiError> {
     match Uki::parse(source) {
         // The formats judge it.
-        Err(UkiError::Pe(_)) => Ok(None),
+        Err(UkiError::Pe(error)) if error.kind() != FormatErrorKind::Read => Ok(None),
         result => result,
     }
 }
@@ -165,4 +165,27 @@ pub(crate) fn open(source: &Rc<dyn ByteSource>, args: &UkiArgs) -> Result<Option
 fn add(boot: &mut Boot, file: &Rc<dyn ByteSource>) -> Result<(), Box<dyn Error>> {
     let addon = Addon::parse(SizedSource::new(file)?)?;
     Ok(boot.add(file, &addon).map_err(MismatchError)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use fmt_test::{TestSource, pe};
+
+    use super::*;
+
+    #[test]
+    fn a_read_that_fails_is_not_taken_for_another_file() {
+        let file = pe::uki(pe::AMD64).build();
+        let parse_after = |operations| {
+            let source = TestSource::new(file.clone()).failing_after(operations);
+            SizedSource::new(&source).map(|source| parse(source).map(|uki| uki.is_some()))
+        };
+        // The first operation reads the length.
+        let failed = (1..100).take_while(|operations| !matches!(parse_after(*operations), Ok(Ok(true))));
+        let results: Vec<_> = failed.map(parse_after).collect();
+        assert!(
+            results.len() > 3 && results.iter().all(|result| matches!(result, Ok(Err(_)))),
+            "{results:?}"
+        );
+    }
 }
