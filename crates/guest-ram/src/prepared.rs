@@ -25,7 +25,7 @@ const CHUNK: usize = 0x10_0000;
 /// [`load`](Self::load) maps the pages into the memory of a machine, whatever the plan has: parts of files at any offset, unpacked kernels, tables. It
 /// takes a few system calls and copies nothing, and machines share every page that their guests do not write. No machine sees what another writes.
 ///
-/// The plan, its files and its sources are not needed any more. With the feature `prepared-files`, [`save`](Self::save) writes the boot to a file, from
+/// The plan, its files and its sources are not needed any more. With the feature `prepared-files`, `save` writes the boot to a file, from
 /// which other processes load it.
 ///
 /// Every machine gets the same bytes, also those of random seeds: plan without them, or let the guest draw its own numbers.
@@ -212,7 +212,7 @@ impl PreparedBoot {
         &self.description.pages
     }
 
-    /// The file with the pages: a sealed memory file, or that of [`open`](Self::open).
+    /// The file with the pages: a sealed memory file, or that of `open`.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file

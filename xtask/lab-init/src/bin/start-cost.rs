@@ -1,7 +1,7 @@
 //! Counts what `vmboot run` does from `exec` to the first `KVM_RUN`.
 //!
 //! `start-cost PROGRAM ARGUMENT...` runs the program twice: with `--timeline` added, to its end; and under ptrace(2) up to the first `ioctl` that is
-//! `KVM_RUN`, where it is killed. Prints a [`StartCost`].
+//! `KVM_RUN`, where it is killed. Prints a `lab_init::StartCost`.
 #![forbid(unsafe_code)]
 
 /// A failure in words.
