@@ -58,6 +58,9 @@ pub fn memory_map(memory: &impl GuestMemoryBackend) -> Result<MemoryMap, MemoryM
 impl<M: GuestMemoryBackend> GuestRam<M> {
     /// Wraps existing memory with mappings of any kind: anonymous, shared, of files or of huge pages.
     ///
+    /// The host must be able to write to all of it: a read of a file into a mapping without `PROT_WRITE` is an error, but a write of bytes to it is a `SIGSEGV`,
+    /// as by vm-memory itself.
+    ///
     /// [`zero`](GuestMemory::zero) writes every byte of such mappings, except with [`AccessOptions::anonymous_private`].
     #[must_use]
     pub fn from_memory(memory: Arc<M>) -> Self {
