@@ -22,8 +22,8 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &Bench
         Bench::Boot => rows.iter().try_for_each(|row| boot::run(workspace, row, args)),
         Bench::Codecs => codecs::run(workspace),
         Bench::Entry => entry::run(workspace, args),
-        Bench::Load => load::run(workspace, "vmboot-guest-ram", "load", args),
-        Bench::Parse => load::run(workspace, "vmboot", "parse", args),
+        Bench::Load => load::run(workspace, args),
+        Bench::Parse => load::parse(workspace, args),
         Bench::Start => rows.iter().try_for_each(|row| start::run(workspace, row, args)),
         Bench::Sandbox => rows.iter().try_for_each(|row| sandbox::run(workspace, row, args)),
     }

@@ -243,7 +243,7 @@ pub(crate) struct BenchArgs {
     /// sandbox, boot, start: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
     #[arg(long, value_enum, default_value_t = Host::Lab)]
     pub(crate) host: Host,
-    /// sandbox, boot, start, entry: fail if a row misses its limit; limits are in xtask/bench-limits.toml, those of sandboxes in their bench.
+    /// load, sandbox, boot, start, entry: fail if a row misses its limit; limits are in xtask/bench-limits.toml, those of sandboxes in their bench.
     #[arg(long)]
     pub(crate) check: bool,
     /// sandbox: measure this project, too, in the same run. The first time builds it, which takes some minutes.

@@ -176,6 +176,10 @@ pub(crate) enum Error {
         source: Box<Error>,
     },
 
+    /// A limit of a row that the bench does not have.
+    #[error("xtask/bench-limits.toml has a limit for {0:?}, but the bench has no such row")]
+    NoRow(String),
+
     /// Rows of a bench are over their limits.
     #[error("these rows miss their limit: {}", rows.join(", "))]
     LimitsMissed { rows: Vec<String> },

@@ -1,6 +1,5 @@
 //! `cargo xtask sandbox`: shows what sandboxes do, on this machine or in the lab.
 
-mod plot;
 mod step;
 
 use std::fs;
@@ -14,6 +13,7 @@ use crate::cli::SandboxArgs;
 use crate::error::{Error, WithPath as _};
 use crate::guests;
 use crate::json_lines;
+use crate::plot::{self, Bar};
 use crate::progress::print_status;
 use crate::runner::Runner;
 use crate::runner::job::{Arg, Task};
@@ -76,7 +76,14 @@ fn draw(workspace: &Workspace, row: &ArchRow, times: &[StepTime]) -> Result<Path
     let directory = workspace.target().join("sandbox");
     fs::create_dir_all(&directory).with_path(&directory)?;
     let path = directory.join(format!("{}.svg", row.name));
-    fs::write(&path, plot::svg(row.name, times)).with_path(&path)?;
+    let bar = |time: &StepTime| Bar {
+        label: time.step.clone(),
+        value: time.microseconds,
+        text: format!("{:.1} µs", time.microseconds),
+    };
+    let bars: Vec<Bar> = times.iter().map(bar).collect();
+    let title = format!("Sandbox on {}: time of each step", row.name);
+    fs::write(&path, plot::svg(&title, 1.0, &bars)).with_path(&path)?;
     Ok(path)
 }
 

@@ -1,13 +1,17 @@
 //! Limits of benches, from one file.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// The limits.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     pub(super) boot: Ratio,
     pub(super) entry: Ratio,
+    /// By the name of the row.
+    pub(super) load: BTreeMap<String, f64>,
     pub(super) start: Start,
 }
 
@@ -44,6 +48,7 @@ mod tests {
     #[test]
     fn the_file_has_every_limit() {
         let limits = Limits::read();
+        assert!(!limits.load.is_empty());
         assert!(limits.boot.ratio > 0.0 && limits.entry.ratio > 0.0);
         assert!(limits.start.calls > 0 && limits.start.million_instructions > 0.0);
     }

@@ -1,11 +1,13 @@
 //! The table of a bench: what was measured, its limits, and what another project takes for the same.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
 use crate::error::Error;
 use crate::json_lines;
+use crate::plot::Bar;
 
 /// Unit of times: one bare round trip.
 const ROUND_TRIP: &str = "rt";
@@ -57,6 +59,25 @@ impl Table {
         })
     }
 
+    /// Sets the limits of rows by their names.
+    pub(super) fn with_limits(mut self, limits: &BTreeMap<String, f64>) -> Result<Self, Error> {
+        for (name, limit) in limits {
+            let row = self.rows.iter_mut().find(|row| row.name == *name);
+            row.ok_or_else(|| Error::NoRow(name.clone()))?.limit = Some(*limit);
+        }
+        Ok(self)
+    }
+
+    /// The rows as bars of a plot.
+    pub(super) fn bars(&self) -> Vec<Bar> {
+        let bar = |row: &Row| Bar {
+            label: row.name.clone(),
+            value: row.value,
+            text: format!("{:.4} {}", row.value, row.unit),
+        };
+        self.rows.iter().map(bar).collect()
+    }
+
     /// Adds what the program of the project `name` printed in the same run. Does nothing without the time of a round trip, which a bench that
     /// failed has not measured.
     pub(super) fn with_peer(mut self, name: &'static str, output: &str) -> Result<Self, Error> {
@@ -106,7 +127,11 @@ impl fmt::Display for Table {
         let is_new = |row: &&Row| value(&self.rows, &row.name).is_none();
         let names = self.rows.iter().chain(theirs).map(|row| row.name.len());
         let width = names.max().unwrap_or(0);
-        let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+        let number = |value: Option<f64>| match value {
+            None => "-".to_owned(),
+            Some(value) if value.abs() < 0.1 => format!("{value:.4}"),
+            Some(value) => format!("{value:.2}"),
+        };
         let mut line = |name: &str, limit: &str, measured: &str, peer: &str, unit: &str| {
             let mut line = format!("{name:width$}  {limit:>8}  {measured:>10}");
             if self.peer.is_some() {
@@ -164,6 +189,18 @@ mod tests {
         assert!(lines[2].starts_with("call") && lines[2].contains("1.26") && lines[2].ends_with("rt"));
         assert!(lines[3].ends_with("missed"));
         assert!(Table::parse("{").is_err());
+    }
+
+    #[test]
+    fn limits_are_those_of_rows() {
+        let table = |name: &str, limit| {
+            let limits = BTreeMap::from([(name.to_owned(), limit)]);
+            Table::parse(OURS).unwrap().with_limits(&limits)
+        };
+        assert_eq!(table("call", 1.2).unwrap().missed(), ["call", "restore"]);
+        assert_eq!(table("restore", 12.0).unwrap().missed(), Vec::<String>::new());
+        assert!(table("unknown", 1.0).is_err());
+        assert_eq!(table("call", 1.2).unwrap().bars().len(), 4);
     }
 
     #[test]

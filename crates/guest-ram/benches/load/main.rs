@@ -11,10 +11,13 @@
 //! is mapped either as this workspace does by default (*huge pages advised*) or without advice (*plain*), which is
 //! what `GuestMemoryMmap::from_ranges` does. Loaders are compared on the same kind of memory, and once on their own default:
 //! huge pages for this workspace, plain memory for linux-loader.
+//!
+//! With `VMBOOT_BENCH_ROWS=FILE`, the ratios are also written to the file, one JSON object a line.
 
 mod images;
 mod many;
 mod methods;
+mod rows;
 
 use std::env;
 use std::hint::black_box;
@@ -23,6 +26,7 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput};
 use guest_ram::GuestRam;
 use methods::{Bench, MEMORIES, METHODS, Method, Pages};
+use rows::Rows;
 
 fn criterion_groups(criterion: &mut Criterion, benches: &mut [Bench]) {
     for bench in benches {
@@ -81,7 +85,7 @@ fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64;
     times.map(|mut times| median(&mut times))
 }
 
-fn print_ratios(benches: &mut [Bench]) {
+fn print_ratios(benches: &mut [Bench], rows: &mut Rows) {
     const DEFAULT_ROUNDS: usize = 41;
     let rounds = env::var("VMBOOT_BENCH_ROUNDS")
         .ok()
@@ -122,6 +126,15 @@ fn print_ratios(benches: &mut [Bench]) {
                     print!(" {:>7.3}", seconds * 1e3);
                 }
                 let [all, all_1, _, copy, copy_1, map, prepared, ll, ll_all, pread, _] = medians;
+                let mut add = |what, ratio| {
+                    let name = format!("{} {state} {}: {what}", bench.name(), pages.name());
+                    rows.add(name, ratio, "of linux-loader");
+                };
+                add("parse, plan and load", all / ll_all);
+                add("copies", copy / ll);
+                add("copies on one thread", copy_1 / ll);
+                add("map", map / ll);
+                add("prepared", prepared / ll_all);
                 let values = [
                     all / ll,
                     all / ll_all,
@@ -160,9 +173,11 @@ fn main() {
     criterion.final_summary();
     // Without measurements when the benches are listed or tested.
     if !env::args().any(|arg| arg == "--list" || arg == "--test") {
-        print_ratios(&mut benches);
+        let mut rows = Rows::default();
+        print_ratios(&mut benches, &mut rows);
         for bench in &benches {
-            many::print(bench.name(), bench.prepared());
+            many::print(bench.name(), bench.prepared(), &mut rows);
         }
+        rows.write();
     }
 }

@@ -7,6 +7,7 @@ use boot_core::GuestMemory;
 use guest_ram::{GuestRam, PreparedBoot};
 
 use crate::methods::Pages;
+use crate::rows::Rows;
 
 /// The number of machines.
 const MACHINES: usize = 1000;
@@ -68,11 +69,12 @@ fn proportional_set_size() -> f64 {
 }
 
 /// Prints what the machines take.
-pub(crate) fn print(name: &str, prepared: &PreparedBoot) {
+pub(crate) fn print(name: &str, prepared: &PreparedBoot, rows: &mut Rows) {
     let Many { map, load, copies } = Many::measure(prepared);
+    let [map, load] = [map, load].map(|time| time.as_secs_f64() * 1e6);
+    rows.add(format!("{name}: a prepared machine"), map + load, "us");
+    rows.add(format!("{name}: copies of the pages"), copies, "x");
     println!(
-        "{name:<18} {MACHINES} prepared machines: {:.1} us each to map the memory, {:.1} us to load; all have {copies:.3} copies of the pages",
-        map.as_secs_f64() * 1e6,
-        load.as_secs_f64() * 1e6
+        "{name:<18} {MACHINES} prepared machines: {map:.1} us each to map the memory, {load:.1} us to load; all have {copies:.3} copies of the pages"
     );
 }
