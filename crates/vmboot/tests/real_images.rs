@@ -5,11 +5,13 @@
 #[path = "hints/files.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod files;
+#[path = "shared/with_fixture.rs"]
+mod with_fixture;
 
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use boot_core::{ByteSource, ReadError, SizedSource};
@@ -17,6 +19,8 @@ use fmt_pe::pe::{DirectoryEntry, Machine, PeFile, Subsystem};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde::de::DeserializeOwned;
 use vmboot::report::{InspectReport, PlacementReport, PlanReport};
+
+use self::with_fixture::with_fixture;
 
 /// Expected properties of an image.
 #[derive(Clone, Copy)]
@@ -169,7 +173,7 @@ const KNOWN: [Known; 11] = [
 
 fn main() {
     let trials = KNOWN.map(|known| {
-        with_fixture(known.file.into(), known.file, move |path| {
+        with_fixture(known.file, known.file, move |path| {
             check(&known, path.to_str().ok_or("a path that is no UTF-8")?)?;
             Ok(Completion::Completed)
         })
@@ -370,25 +374,6 @@ fn reads() -> Vec<Trial> {
         })
     });
     trials.collect()
-}
-
-/// A trial with the path of a fixture; ignored without it.
-fn with_fixture(
-    name: String,
-    fixture: &'static str,
-    check: impl FnOnce(&Path) -> Result<Completion, Failed> + Send + 'static,
-) -> Trial {
-    Trial::ignorable_test(name, move || {
-        let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
-            let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
-            return Ok(Completion::ignored_with(reason));
-        };
-        let path = PathBuf::from(dir).join(fixture);
-        if !path.exists() {
-            return Ok(Completion::ignored_with("the fixture is missing"));
-        }
-        check(&path)
-    })
 }
 
 /// Checks a kernel in a file made with a tool. False if the tool is not installed.

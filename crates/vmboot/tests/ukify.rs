@@ -2,11 +2,16 @@
 //!
 //! A case without its image is ignored; `cargo xtask test` makes all images where it can fetch ukify.
 
+#[path = "shared/with_fixture.rs"]
+mod with_fixture;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use self::with_fixture::with_fixture;
 
 /// Options, and the names of the fixtures with the command lines, and the number of archives with a payload.
 type Variant = (&'static [&'static str], &'static [&'static str], usize);
@@ -45,16 +50,9 @@ fn trial(
     arch: &'static str,
     check: impl FnOnce(&Path) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
-    Trial::ignorable_test(name.trim_end(), move || {
-        let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
-            let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
-            return Ok(Completion::ignored_with(reason));
-        };
-        let dir = PathBuf::from(dir).join("ukis").join(arch);
-        if !dir.join("one.addon.efi").exists() {
-            return Ok(Completion::ignored_with("the fixture is missing"));
-        }
-        check(&dir)?;
+    let image = format!("ukis/{arch}/one.addon.efi");
+    with_fixture(name.trim_end(), image, move |image| {
+        check(image.parent().ok_or("an image without a directory")?)?;
         Ok(Completion::Completed)
     })
 }

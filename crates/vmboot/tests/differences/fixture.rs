@@ -1,7 +1,7 @@
 //! Programs of binutils, and real kernels.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use boot_core::SizedSource;
@@ -13,6 +13,7 @@ use crate::family::FAMILIES;
 use crate::loading::{self, Kind};
 use crate::matrix::ACCEPTED;
 use crate::pe;
+use crate::with_fixture::with_fixture;
 
 /// RAM for real kernels, in bytes.
 const LARGE: u64 = 256 << 20;
@@ -81,17 +82,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ];
     for (kernel, checks) in KERNELS {
         for &(name, check) in checks {
-            trials.push(Trial::ignorable_test(format!("{kernel}: {name}"), move || {
-                let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
-                    let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
-                    return Ok(Completion::ignored_with(reason));
-                };
-                let path = PathBuf::from(dir).join(kernel);
-                if !path.exists() {
-                    return Ok(Completion::ignored_with("the fixture is missing"));
-                }
-                check(&path)
-            }));
+            trials.push(with_fixture(format!("{kernel}: {name}"), kernel, check));
         }
     }
     trials

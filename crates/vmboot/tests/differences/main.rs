@@ -28,6 +28,8 @@ mod pe;
 )]
 #[path = "../../../fmt-pe/tests/parse/file_writer.rs"]
 mod pe_writer;
+#[path = "../shared/with_fixture.rs"]
+mod with_fixture;
 
 use libtest_mimic::{Arguments, Trial};
 

@@ -6,11 +6,15 @@ mod device_tree;
 mod gdb;
 mod input;
 mod qemu;
+#[path = "../shared/with_fixture.rs"]
+mod with_fixture;
 mod x86;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed};
+
+use self::with_fixture::with_fixture;
 
 /// A kernel, the program that boots it, and what compares both.
 type Case = (&'static str, &'static str, fn(&Path) -> Result<(), Failed>);
@@ -36,19 +40,11 @@ const CASES: [Case; 4] = [
 
 fn main() {
     let trials = CASES.map(|(kernel, program, compare)| {
-        Trial::ignorable_test(kernel, move || {
-            let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
-                let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
-                return Ok(Completion::ignored_with(reason));
-            };
-            let kernel = PathBuf::from(dir).join(kernel);
-            if !kernel.exists() {
-                return Ok(Completion::ignored_with("the fixture is missing"));
-            }
+        with_fixture(kernel, kernel, move |kernel| {
             if !qemu::is_installed(program) {
                 return Ok(Completion::ignored_with(format!("{program} is not installed")));
             }
-            compare(&kernel)?;
+            compare(kernel)?;
             Ok(Completion::Completed)
         })
     });
