@@ -88,9 +88,17 @@ fn a_huge_file_is_not_read() {
         (File::arm64().efi_stub(0xaa64), 1 << 48),
         (File::riscv().efi_stub(0x5064), 1 << 62),
     ] {
-        let source = huge(file, len);
+        let source = huge(file.clone(), len);
         let image = detect(&FORMATS, &source).unwrap();
         assert_eq!(image.extent().len(), len);
+        // `detect` reads a block at a time.
+        assert!(source.largest_read() <= 0x2000);
+        let source = huge(file, len);
+        let parsed = [
+            Arm64Image::parse(&source).unwrap().is_some(),
+            RiscvImage::parse(&source).unwrap().is_some(),
+        ];
+        assert!(parsed[0] != parsed[1]);
         assert!(source.largest_read() <= 256);
     }
     for (file, len) in [
