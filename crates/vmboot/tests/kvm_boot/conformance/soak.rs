@@ -18,7 +18,7 @@ const WARM_UP: u32 = 6;
 const MACHINES: &str = "VMBOOT_SOAK";
 
 /// Mappings that the allocator may add later.
-const MORE_MAPPINGS: usize = 3;
+const MORE_MAPPINGS: usize = 8;
 
 /// Resident memory in KiB that the allocator may add later.
 const MORE_KIB: u64 = 4096;
