@@ -114,16 +114,38 @@ impl<M: GuestMemoryBackend + Sync> FileMapper<'_, M> {
     }
 
     /// The file of a source, if it may be mapped.
-    fn file<'s>(&self, source: &'s dyn ByteSource) -> Option<MappableFile<'s>> {
-        if !self.ram.access_options().maps_files() {
-            return None;
+    pub(crate) fn file<'s>(&self, source: &'s dyn ByteSource) -> Option<MappableFile<'s>> {
+        match source.backing_store() {
+            BackingStore::File(file) if self.maps() => self.mappable(file),
+            _ => None,
         }
-        let BackingStore::File(file) = source.backing_store() else {
-            return None;
-        };
-        self.mappable(file)
     }
 
+    /// Whether files can be mapped into the memory.
+    pub(crate) fn maps(&self) -> bool {
+        self.ram.access_options().maps_files()
+    }
+
+    /// As [`GuestMemory::copy_from`], with the file of `source` if that may be mapped.
+    pub(crate) fn copy_or_map(
+        &mut self,
+        range: GuestRange,
+        source: &dyn ByteSource,
+        file: Option<MappableFile<'_>>,
+        offset: u64,
+    ) -> Result<(), MemoryError> {
+        self.check(range)?;
+        let Some((pages, file)) = self.whole_pages(range, offset).zip(file) else {
+            return self.copy(range, source, offset);
+        };
+        let position = |addr: u64| offset.saturating_add(addr.saturating_sub(range.start()));
+        let part = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
+        self.map(pages, file, position(pages.start()))?;
+        self.copy(part(range.start(), pages.start()), source, offset)?;
+        self.copy(part(pages.end(), range.end()), source, position(pages.end()))
+    }
+
+    /// The file, if it may be mapped; `maps` must hold.
     fn mappable<'s>(&self, file: BorrowedFd<'s>) -> Option<MappableFile<'s>> {
         let file = MappableFile::of(file)?;
         (self.files == FileMapping::Trusted || file.is_sealed()).then_some(file)
@@ -196,15 +218,7 @@ impl<M: GuestMemoryBackend + Sync> GuestMemory for FileMapper<'_, M> {
         source: &dyn ByteSource,
         offset: u64,
     ) -> Result<(), MemoryError> {
-        self.check(range)?;
-        let Some((pages, file)) = self.whole_pages(range, offset).zip(self.file(source)) else {
-            return self.copy(range, source, offset);
-        };
-        let position = |addr: u64| offset.saturating_add(addr.saturating_sub(range.start()));
-        let part = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
-        self.map(pages, file, position(pages.start()))?;
-        self.copy(part(range.start(), pages.start()), source, offset)?;
-        self.copy(part(pages.end(), range.end()), source, position(pages.end()))
+        self.copy_or_map(range, source, self.file(source), offset)
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod file;
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 
 use boot_core::{
@@ -15,6 +16,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
 
 use crate::file_mapper::{FileMapping, MappedRange};
 use crate::memfd::Memfd;
+use crate::pages::map::MappableFile;
 use crate::{GuestRam, HugePages, RamError, RamOptions, pages};
 
 /// Bytes that are copied at once.
@@ -59,6 +61,8 @@ pub struct PreparedBoot {
     file: File,
     /// How the file may be mapped.
     files: FileMapping,
+    /// Length of a file that was made and sealed here.
+    sealed_len: Option<u64>,
 }
 
 /// All of a prepared boot but the bytes of its pages.
@@ -150,6 +154,7 @@ impl PreparedBoot {
             },
             file: file.into_file(),
             files: FileMapping::Sealed,
+            sealed_len: Some(offset),
         })
     }
 
@@ -247,9 +252,15 @@ impl PreparedBoot {
             ram.zero(range).map_err(incomplete(range))?;
         }
         let mut mapper = ram.map_files(self.files);
+        // The file is examined once, and not at all if it was sealed here.
+        let file = match self.sealed_len {
+            Some(len) if mapper.maps() => Some(MappableFile::sealed(self.file.as_fd(), len)),
+            Some(_) => None,
+            None => mapper.file(&self.file),
+        };
         for &MappedRange { range, offset } in pages {
             mapper
-                .copy_from(range, &self.file, offset)
+                .copy_or_map(range, &self.file, file, offset)
                 .map_err(incomplete(range))?;
         }
         Ok(())

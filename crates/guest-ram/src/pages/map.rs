@@ -33,6 +33,11 @@ impl<'a> MappableFile<'a> {
         (is_regular && has_small_pages()).then_some(Self { file, len })
     }
 
+    /// A memory file that is sealed against writes and shrinking, of `len` bytes.
+    pub(crate) const fn sealed(file: BorrowedFd<'a>, len: u64) -> Self {
+        Self { file, len }
+    }
+
     /// Length in bytes.
     pub(crate) const fn len(self) -> u64 {
         self.len

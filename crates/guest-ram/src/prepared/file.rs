@@ -175,6 +175,7 @@ impl PreparedBoot {
             description,
             file,
             files,
+            sealed_len: None,
         })
     }
 }
