@@ -111,7 +111,7 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArg
     }
 }
 
-/// The benches whose results are counts: they are the same on every machine.
+/// The bench whose results are counts, which other work on the machine does not change.
 fn counts(workspace: &Workspace) -> Result<(), Error> {
     let args = BenchArgs {
         what: Bench::Start,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lab_init::Lap;
 
-use super::limits::Limits;
+use super::limits::{self, Limits};
 use super::qemu::Qemu;
 use crate::arch::ArchRow;
 use crate::build;
@@ -49,12 +49,16 @@ pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs
     let Some(boots) = Boots::of(&laps) else {
         return Err(Error::NoLaps);
     };
-    println!("{}: {boots}", row.name);
-    if args.check && boots.ratio() > Limits::read().boot.ratio {
-        let rows = vec![format!("boot of {}", row.name)];
-        return Err(Error::LimitsMissed { rows });
-    }
-    Ok(())
+    let limit = Limits::read().boot.ratio;
+    println!("{}: {boots} (limit {limit})", row.name);
+    let is_missed = boots.ratio() > limit;
+    limits::check(
+        args,
+        is_missed
+            .then(|| format!("boot of {}", row.name))
+            .into_iter()
+            .collect(),
+    )
 }
 
 /// The stopwatch with the command lines of both.
@@ -142,8 +146,7 @@ impl fmt::Display for Boots {
         let ratio = self.ratio();
         write!(
             f,
-            "exec to userspace: vmboot {ours:.0} ms, QEMU {qemu:.0} ms, ratio {ratio:.2} (limit {})",
-            Limits::read().boot.ratio
+            "exec to userspace: vmboot {ours:.0} ms, QEMU {qemu:.0} ms, ratio {ratio:.2}"
         )
     }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::cli::BenchArgs;
+use crate::error::Error;
+
 /// The limits.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +42,14 @@ impl Limits {
     pub(super) fn read() -> Self {
         toml::from_str(include_str!("../../bench-limits.toml")).expect("xtask/bench-limits.toml is valid")
     }
+}
+
+/// Fails with the names of the rows that missed their limits, if `args` asks for that.
+pub(super) fn check(args: &BenchArgs, missed: Vec<String>) -> Result<(), Error> {
+    if args.check && !missed.is_empty() {
+        return Err(Error::LimitsMissed { rows: missed });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

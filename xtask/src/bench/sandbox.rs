@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::hyperlight::{self, Hyperlight};
+use super::limits;
 use super::table::Table;
 use crate::arch::ArchRow;
 use crate::build;
@@ -53,11 +54,7 @@ pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs
     }
     print!("{table}");
     result?;
-    let missed = table.missed();
-    if args.check && !missed.is_empty() {
-        return Err(Error::LimitsMissed { rows: missed });
-    }
-    Ok(())
+    limits::check(args, table.missed())
 }
 
 /// Builds the project that `args` names, if it runs on this architecture.

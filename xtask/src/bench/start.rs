@@ -32,11 +32,7 @@ pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs
     let cost = costs.first().ok_or(Error::NoLaps)?;
     let limits = Limits::read().start;
     println!("{}: {}", row.name, text(cost, &limits));
-    let rows = missed(cost, &limits);
-    if args.check && !rows.is_empty() {
-        return Err(Error::LimitsMissed { rows });
-    }
-    Ok(())
+    limits::check(args, missed(cost, &limits))
 }
 
 /// A boot of Debian's kernel; on x86_64 of its vmlinux, whose pages can be mapped.
