@@ -1,7 +1,6 @@
 //! Loading files by mapping them over guest memory.
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
 
 use boot_core::{
     BackingStore, ByteSource, GuestMemory, GuestRange, MemoryError, ReadError, ReadErrorKind, arith,
@@ -115,10 +114,14 @@ impl<M: GuestMemoryBackend + Sync> FileMapper<'_, M> {
 
     /// The file of a source, if it may be mapped.
     pub(crate) fn file<'s>(&self, source: &'s dyn ByteSource) -> Option<MappableFile<'s>> {
-        match source.backing_store() {
-            BackingStore::File(file) if self.maps() => self.mappable(file),
-            _ => None,
+        if !self.maps() {
+            return None;
         }
+        let BackingStore::File(file) = source.backing_store() else {
+            return None;
+        };
+        let file = MappableFile::of(file)?;
+        (self.files == FileMapping::Trusted || file.is_sealed()).then_some(file)
     }
 
     /// Whether files can be mapped into the memory.
@@ -143,12 +146,6 @@ impl<M: GuestMemoryBackend + Sync> FileMapper<'_, M> {
         self.map(pages, file, position(pages.start()))?;
         self.copy(part(range.start(), pages.start()), source, offset)?;
         self.copy(part(pages.end(), range.end()), source, position(pages.end()))
-    }
-
-    /// The file, if it may be mapped; `maps` must hold.
-    fn mappable<'s>(&self, file: BorrowedFd<'s>) -> Option<MappableFile<'s>> {
-        let file = MappableFile::of(file)?;
-        (self.files == FileMapping::Trusted || file.is_sealed()).then_some(file)
     }
 
     fn copy(&mut self, range: GuestRange, source: &dyn ByteSource, offset: u64) -> Result<(), MemoryError> {

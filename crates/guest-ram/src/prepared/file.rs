@@ -1,22 +1,16 @@
 //! Prepared boots in files.
 //!
-//! A file has a header of [`HEADER_LEN`] bytes, a description in JSON, zeros up to the next multiple of [`ALIGN`], and the pages. Numbers of the header
-//! are little-endian:
-//!
-//! ```text
-//!   0  16  magic number: "vmboot-prepared\0"
-//!  16   4  version of the format: 1
-//!  20   4  zero
-//!  24   8  length of the description in bytes
-//! ```
-//!
-//! Offsets of pages in the description count from the start of the file.
+//! A file has a header, [`RawHeader`], a description in JSON, zeros up to the next multiple of [`ALIGN`], and the pages. Numbers of the header are
+//! little-endian. Offsets of pages in the description count from the start of the file.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 
 use boot_core::{Arch, GuestRange, ReadError, SizedSource, SourceRange, arith};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{CHUNK, Description, PreparedBoot};
 use crate::file_mapper::{FileMapping, MappedRange};
@@ -26,8 +20,24 @@ const MAGIC: &[u8; 16] = b"vmboot-prepared\0";
 /// Version of the format of files. A change of the format increments it.
 pub const PREPARED_FILE_VERSION: u32 = 1;
 
+/// The first bytes of a file.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawHeader {
+    /// [`MAGIC`].
+    magic: [u8; 16],
+    /// [`PREPARED_FILE_VERSION`].
+    version: U32,
+    /// Zero.
+    reserved: U32,
+    /// Length of the description in bytes.
+    description_len: U64,
+}
+
+const _: () = assert!(size_of::<RawHeader>() == 32 && offset_of!(RawHeader, description_len) == 24);
+
 /// Length of the header in bytes.
-const HEADER_LEN: u64 = 32;
+const HEADER_LEN: u64 = arith::to_u64(size_of::<RawHeader>());
 
 /// Largest description in bytes. One of a boot has a few KiB.
 const DESCRIPTION_MAX: u64 = 1 << 20;
@@ -115,10 +125,13 @@ impl PreparedBoot {
             let error = PreparedFileError::DescriptionLength { found: len };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
-        output.write_all(MAGIC)?;
-        output.write_all(&PREPARED_FILE_VERSION.to_le_bytes())?;
-        output.write_all(&[0; 4])?;
-        output.write_all(&len.to_le_bytes())?;
+        let header = RawHeader {
+            magic: *MAGIC,
+            version: PREPARED_FILE_VERSION.into(),
+            reserved: U32::ZERO,
+            description_len: len.into(),
+        };
+        output.write_all(header.as_bytes())?;
         output.write_all(&json)?;
         let padding = start.saturating_sub(HEADER_LEN).saturating_sub(len);
         io::copy(&mut io::Read::take(io::repeat(0), padding), output)?;
@@ -182,17 +195,15 @@ impl PreparedBoot {
 
 /// Reads and checks a description.
 fn read(source: &SizedSource<'_>) -> Result<Description, PreparedFileError> {
-    let header: [[u8; 8]; 4] = source.read(0)?;
-    let [magic, magic_end, version, len] = header;
-    if [magic, magic_end].as_flattened() != MAGIC {
+    let header: RawHeader = source.read(0)?;
+    if header.magic != *MAGIC {
         return Err(PreparedFileError::Magic);
     }
-    let [a, b, c, d, ..] = version;
-    let found = u32::from_le_bytes([a, b, c, d]);
+    let found = header.version.get();
     if found != PREPARED_FILE_VERSION {
         return Err(PreparedFileError::Version { found });
     }
-    let found = u64::from_le_bytes(len);
+    let found = header.description_len.get();
     let len = usize::try_from(found).ok().filter(|_| found <= DESCRIPTION_MAX);
     let len = len.ok_or(PreparedFileError::DescriptionLength { found })?;
     let description: Description = serde_json::from_slice(&source.read_vec(HEADER_LEN, len)?)?;
