@@ -62,15 +62,7 @@ mod tests {
     fn every_format_is_made_with_and_without_changes() {
         let mut found = std::collections::BTreeSet::new();
         for seed in 0..2000_u32 {
-            let mut state = u64::from(seed);
-            let bytes: Vec<u8> = (0..300)
-                .map(|_| {
-                    state = state
-                        .wrapping_mul(0x5851_f42d_4c95_7f2d)
-                        .wrapping_add(0x1405_7b7e_f767_814f);
-                    state.to_be_bytes()[0]
-                })
-                .collect();
+            let bytes = fmt_test::pseudo_random(seed.into(), 300);
             let file = kernel_file(&mut Unstructured::new(&bytes)).unwrap();
             assert!(file.bytes.len() < 0x2_0000, "{}", file.bytes.len());
             found.insert((file.format, file.changes > 0));

@@ -1,5 +1,5 @@
 //! Test support of the crates for formats and file systems: sources that fail, shrink, are sparse or count reads; files written field by field and changed at
-//! random; checks of parsed images.
+//! random; pseudo-random bytes; checks of parsed images.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "proptest")]
@@ -12,6 +12,7 @@ pub mod guest;
 mod image;
 pub mod ovmf;
 pub mod pe;
+mod pseudo_random;
 mod source;
 
 #[cfg(feature = "proptest")]
@@ -20,4 +21,5 @@ pub use counting::CountingSource;
 pub use edges::edges;
 pub use fields::Fields;
 pub use image::assert_valid_image;
+pub use pseudo_random::pseudo_random;
 pub use source::TestSource;

@@ -8,14 +8,14 @@ mod files;
 #[path = "shared/with_fixture.rs"]
 mod with_fixture;
 
-use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
-use boot_core::{ByteSource, ReadError, SizedSource};
+use boot_core::SizedSource;
 use fmt_pe::pe::{DirectoryEntry, Machine, PeFile, Subsystem};
+use fmt_test::CountingSource;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde::de::DeserializeOwned;
 use vmboot::report::{InspectReport, PlacementReport, PlanReport};
@@ -338,23 +338,6 @@ fn wrapped() -> Vec<Trial> {
         .collect()
 }
 
-/// A file whose reads are counted.
-struct Counted {
-    file: File,
-    reads: Cell<usize>,
-}
-
-impl ByteSource for Counted {
-    fn len(&self) -> Result<u64, ReadError> {
-        ByteSource::len(&self.file)
-    }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.reads.set(self.reads.get() + 1);
-        self.file.read_exact_at(offset, buf)
-    }
-}
-
 /// One trial for each x86_64 kernel: its format is detected, and the image parsed, with few reads.
 fn reads() -> Vec<Trial> {
     let kernels = [
@@ -363,12 +346,10 @@ fn reads() -> Vec<Trial> {
     ];
     let trials = kernels.into_iter().map(|(kernel, most)| {
         with_fixture(format!("reads of {kernel}"), kernel, move |path| {
-            let source = Counted {
-                file: File::open(path)?,
-                reads: Cell::new(0),
-            };
+            let file = fs::read(path)?;
+            let source = CountingSource::new(&file);
             boot_core::detect(&vmboot::formats()?, &source)?;
-            let reads = source.reads.get();
+            let reads = source.reads();
             assert!((1..=most).contains(&reads), "{reads} reads");
             Ok(Completion::Completed)
         })

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use boot_core::machine::Isa;
+use fmt_test::pseudo_random;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 use proto_fdt::{Chosen, create_fdt};
 
@@ -39,15 +40,6 @@ pub(crate) fn boots() -> Vec<Seed> {
     NAMES
         .into_iter()
         .zip(1u64..)
-        .map(|(name, mut state)| {
-            // Linear congruential generator (Knuth's MMIX).
-            let mut byte = || {
-                state = state
-                    .wrapping_mul(0x5851_f42d_4c95_7f2d)
-                    .wrapping_add(0x1405_7b7e_f767_814f);
-                state.to_le_bytes()[7]
-            };
-            (name, (0..500).map(|_| byte()).collect())
-        })
+        .map(|(name, seed)| (name, pseudo_random(seed, 500)))
         .collect()
 }

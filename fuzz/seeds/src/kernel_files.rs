@@ -1,6 +1,7 @@
 //! Seeds for generated kernel files: pseudo-random inputs, each of which describes a file and a machine.
 
-use crate::plan_x86;
+use fmt_test::pseudo_random;
+
 use crate::seed::Seed;
 
 const NAMES: [&str; 24] = [
@@ -35,6 +36,6 @@ pub(crate) fn seeds() -> Vec<Seed> {
     NAMES
         .into_iter()
         .zip(0..)
-        .map(|(name, i)| (name, plan_x86::made_up(i, 800)[1..].to_vec()))
+        .map(|(name, i)| (name, pseudo_random(i, 800)))
         .collect()
 }

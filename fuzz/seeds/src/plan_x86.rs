@@ -1,5 +1,7 @@
 //! Seeds for planning: kernel files on a PC, and generated images.
 
+use fmt_test::pseudo_random;
+
 use crate::seed::Seed;
 use crate::{bzimage_parse, elf_parse};
 
@@ -35,15 +37,7 @@ fn on_a_pc() -> [u8; 65] {
     prefix
 }
 
-/// `len` bytes of a linear congruential generator (Knuth's MMIX) behind a zero.
+/// `len` pseudo-random bytes behind a zero.
 pub(crate) fn made_up(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut bytes = vec![0];
-    bytes.extend((0..len).map(|_| {
-        state = state
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        state.to_le_bytes()[7]
-    }));
-    bytes
+    [vec![0], pseudo_random(seed, len)].concat()
 }

@@ -20,16 +20,7 @@ pub(crate) fn make_changed(sink: &mut Sink<'_>) {
 
 fn make_files(with_changes: bool, sink: &mut Sink<'_>) {
     for number in 0..INPUTS {
-        let mut state = number;
-        // A linear congruential generator (Knuth's MMIX).
-        let bytes: Vec<_> = (0..400)
-            .map(|_| {
-                state = state
-                    .wrapping_mul(0x5851_f42d_4c95_7f2d)
-                    .wrapping_add(0x1405_7b7e_f767_814f);
-                state.to_be_bytes()[0]
-            })
-            .collect();
+        let bytes = fmt_test::pseudo_random(number, 400);
         let file = kernel_file(&mut Unstructured::new(&bytes)).unwrap();
         if (file.changes > 0) == with_changes {
             sink(
