@@ -13,6 +13,7 @@ pub(crate) mod extract;
 pub(crate) mod file;
 pub(crate) mod habits;
 pub(crate) mod help;
+mod host_machine;
 pub(crate) mod initrd_dir;
 pub(crate) mod initrds;
 pub(crate) mod inspect;
@@ -25,11 +26,14 @@ pub(crate) mod numa;
 mod number;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod prepare;
+mod prepared;
 pub(crate) mod protocols;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod seeds;
 pub(crate) mod smbios;
+mod summary;
 mod tables;
 mod topology;
 mod uki;
@@ -56,6 +60,11 @@ pub(crate) enum Command {
     Plan(plan::Args),
     /// Print digests of a boot without a virtual machine: of its plan, and of a launch of AMD SEV-SNP.
     Measure(measure::Args),
+    /// Write a boot to a file, from which any number of machines start without reading kernel and initrd again.
+    ///
+    /// The file contains the pages of the guest's memory: kernel, initrd, tables and command line. `vmboot run --prepared` starts a machine from it; the
+    /// machine has the memory, the vCPUs and the number of disks that it was prepared for. There are no random seeds in it, as every machine gets the same bytes.
+    Prepare(prepare::Args),
     /// Boot an image in a KVM virtual machine, with the guest's serial console on this terminal.
     ///
     /// Needs access to /dev/kvm and an image of the host's architecture. Control-] ends the run with status 0; if the
@@ -64,6 +73,7 @@ pub(crate) enum Command {
     /// Exit status: 0 if the guest powered off or Control-] ended the run (or, on x86_64, the guest reset the machine), 1 for an error, 2 for an invalid command
     /// line, 3 if the guest crashed, 4 after --timeout, 5 without the text of --milestone, 6 if all CPUs halted, 7 if an
     /// arm64 or riscv64 guest reset the machine, (value << 1 | 1) if the guest wrote to the debug-exit port.
+    #[command(mut_args = run::beside_prepared)]
     Run(run::Args),
     /// Print the completion script of a shell.
     Completions(completions::Args),

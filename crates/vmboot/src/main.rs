@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Extract(args) => cli::extract::run(&args),
         Command::Plan(args) => cli::plan::run(&args),
         Command::Measure(args) => cli::measure::run(&args),
+        Command::Prepare(args) => cli::prepare::run(&args),
         Command::Run(args) => cli::run::run(&args),
         Command::Completions(args) => cli::completions::run(&args, Cli::command()),
         Command::Man(args) => cli::man::run(&args, Cli::command()),

@@ -8,6 +8,7 @@ use boot_core::machine::Isa;
 use boot_core::{Arch, ByteCount, GuestRange, Machine, MemoryMap, RegionKind};
 use clap::ValueEnum;
 use hv_core::virt::{self, Gic, RiscvIrqchip, VirtError};
+use serde::{Deserialize, Serialize};
 
 use super::advised::AdvisedError;
 use super::numa::NumaArgs;
@@ -52,7 +53,8 @@ pub(crate) struct MachineArgs {
 }
 
 /// Value of `--irqchip`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Irqchip {
     Gicv2,
     Gicv3,
@@ -89,6 +91,26 @@ enum MachineError {
 const TIMEBASE: u32 = 10_000_000;
 
 impl MachineArgs {
+    /// The options of a machine with so many bytes of RAM, and otherwise the default.
+    pub(crate) fn plain(memory: u64, vcpus: NonZeroU32, irqchip: Option<Irqchip>) -> Self {
+        Self {
+            memory: MemorySize {
+                bytes: memory,
+                unit: Unit::Given,
+            },
+            vcpus,
+            irqchip,
+            acpi_rsdp: None,
+            no_acpi: false,
+            mp_table: false,
+            acpi: false,
+            numa: NumaArgs::default(),
+            topology: TopologyArgs::default(),
+            smbios: SmbiosArgs::default(),
+            reserved: Vec::new(),
+        }
+    }
+
     /// The machine for images of `arch`, independent of the host.
     pub(crate) fn reference(&self, arch: Arch) -> Result<Machine, Box<dyn Error>> {
         let machine = match arch {

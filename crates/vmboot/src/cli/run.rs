@@ -1,19 +1,20 @@
 //! `vmboot run`.
 
 mod console;
+mod launch;
 mod preflight;
-mod summary;
 mod terminal;
 mod timeline;
 
 use std::error::Error;
 use std::io;
 use std::mem;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use boot_core::{Arch, Machine};
+use boot_core::Arch;
 use guest_ram::{FileMapping, GuestRam};
 use hv_core::{
     BoardDevices, BufferedOutput, ExitCounts, Observer, Outcome, RunConfig, SerialInput, ShutdownPolicy,
@@ -22,30 +23,32 @@ use hv_core::{
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
+use self::launch::Launch;
 use self::preflight::Preflight;
-use self::summary::{GuestInput, Summary, memory_help};
 use self::timeline::Timeline;
 use super::advised::AdvisedError;
-use super::boot::{Boot, BootArgs};
+use super::boot::BootArgs;
 use super::disks;
-use super::machine::MachineArgs;
 use super::number::seconds;
 use super::output::note;
 use super::result::CommandResult;
-use super::seeds::Seeds;
+use super::summary::{GuestInput, Summary, memory_help};
 
 /// Options of `vmboot run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     boot: BootArgs,
+    /// Start the boot that `vmboot prepare` wrote to this file, in place of KERNEL. The machine is that of the preparation; its disks are named again.
+    #[arg(long, value_name = "FILE")]
+    prepared: Option<PathBuf>,
     /// End the run with status 4 after this many seconds [default: no limit].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<u64>,
     /// Print a timeline to standard error: planned, loaded, started, first console output, end.
     #[arg(long)]
     timeline: bool,
-    /// Map the kernel and the initrd into the guest's memory rather than copy them. Nobody may write to the files or shorten them during the run.
+    /// Map the kernel and the initrd, or the prepared boot, into the guest's memory rather than copy them. Nobody may write to the files or shorten them during the run.
     #[arg(long)]
     map_files: bool,
     /// Print the number of VM exits to standard error: by reason and address, the most frequent first.
@@ -54,6 +57,31 @@ pub(crate) struct Args {
     /// Expect this text on the guest's console. The timeline contains its time; without it the status is 5.
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     milestone: Option<String>,
+}
+
+/// Ids of the arguments that `--prepared` leaves to the run. All others are about the preparation.
+const BESIDE_PREPARED: [&str; 10] = [
+    "help",
+    "prepared",
+    "disks",
+    "mode",
+    "block_size",
+    "timeout",
+    "timeline",
+    "map_files",
+    "count_exits",
+    "milestone",
+];
+
+/// An argument of `vmboot run`, which `--prepared` excludes or takes the place of.
+pub(crate) fn beside_prepared(arg: clap::Arg) -> clap::Arg {
+    match arg.get_id().as_str() {
+        id if BESIDE_PREPARED.contains(&id) => arg,
+        "kernel" => arg
+            .required_unless_present_any(["firmware", "prepared"])
+            .conflicts_with("prepared"),
+        _ => arg.conflicts_with("prepared"),
+    }
 }
 
 /// There is no KVM harness for the architecture of the guest.
@@ -77,35 +105,28 @@ mod status {
 
 pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
-    let seeds = Seeds::draw()?;
     let host = Preflight::default();
-    let mut boot = args.boot.plan(Some(&seeds), |options, arch| {
-        host.check(arch)?;
-        machine(options, arch)
-    })?;
+    let mapping = args.map_files.then_some(FileMapping::Trusted);
+    let mut launch = match &args.prepared {
+        Some(path) => {
+            let files = mapping.unwrap_or(FileMapping::Sealed);
+            Launch::prepared(path, files, &args.boot, &host)?
+        }
+        None => Launch::planned(&args.boot, &host)?,
+    };
     timeline.reached("planned");
-    for warning in boot.plan.warnings() {
+    if let Some(warning) = host.warning(launch.is_linux) {
         note(format_args!("warning: {warning}"));
     }
-    if let Some(warning) = host.warning(boot.is_linux) {
-        note(format_args!("warning: {warning}"));
-    }
-    let stdin = if boot.reads_stdin {
+    let stdin = if launch.reads_stdin {
         GuestInput::None
     } else {
         GuestInput::Stdin
     };
-    let summary = Summary::new(&boot, args.boot.machine.memory.bytes, stdin);
-    note(format_args!("vmboot: {summary}"));
+    note(format_args!("vmboot: {}", Summary::new(&launch.summary, stdin)));
     let mut ram =
-        GuestRam::new(&boot.machine.memory).map_err(|error| AdvisedError::new(error, memory_help()))?;
-    boot.with_sources(|sources| {
-        if args.map_files {
-            boot.plan.load(sources, &mut ram.map_files(FileMapping::Trusted))
-        } else {
-            boot.plan.load(sources, &mut ram)
-        }
-    })?;
+        GuestRam::new(&launch.machine.memory).map_err(|error| AdvisedError::new(error, memory_help()))?;
+    launch.load(&mut ram, mapping)?;
     timeline.reached("loaded");
     let stop = StopHandle::new();
     let of_output = stop.clone();
@@ -118,12 +139,12 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         Some(counts) => Arc::new((timeline.clone(), Arc::clone(counts))),
         None => Arc::new(timeline.clone()),
     };
-    let disks = mem::take(&mut boot.disks);
-    let devices = BoardDevices::new(boot.plan.arch())
+    let disks = mem::take(&mut launch.disks);
+    let devices = BoardDevices::new(launch.arch())
         .with_console(console)
         .with_observer(Arc::clone(&observer))
-        .with_mmio(disks::devices(&boot.machine, disks, &ram));
-    let outcome = start(args, &boot, stdin, &ram, devices, observer, stop);
+        .with_mmio(disks::devices(&launch.machine, disks, &ram));
+    let outcome = start(args, &launch, stdin, &ram, devices, observer, stop);
     let flushed = flusher.flush();
     let outcome = outcome?;
     flushed.map_err(ConsoleError)?;
@@ -134,14 +155,14 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     if let Some(counts) = exit_counts {
         eprint!("{counts}");
     }
-    let is_pc_without_acpi = boot.plan.arch() == Arch::X86_64 && boot.machine.acpi_rsdp.is_none();
+    let is_pc_without_acpi = launch.arch() == Arch::X86_64 && !launch.has_acpi;
     let status = status_of(is_pc_without_acpi, &outcome);
     if status != 0 {
         note(format_args!("vmboot: {outcome}"));
         if let Some(explanation) = host.explanation(&outcome) {
             eprintln!("vmboot: {explanation}");
-        } else if matches!(status, status::CRASH | status::HALTED) {
-            eprintln!("vmboot: {}", boot.protocols);
+        } else if let (Some(protocols), status::CRASH | status::HALTED) = (&launch.protocols, status) {
+            eprintln!("vmboot: {protocols}");
         }
     } else if args.milestone.is_some() && !seen.get() {
         eprintln!("vmboot: {outcome}, but the text of --milestone was not printed");
@@ -150,28 +171,17 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     Ok(ExitCode::from(status))
 }
 
-/// The machine for images of `arch` on this host.
-fn machine(wanted: &MachineArgs, arch: Arch) -> Result<Machine, Box<dyn Error>> {
-    if arch != Arch::Riscv64 {
-        return wanted.reference(arch);
-    }
-    // A riscv64 guest has the instruction set and the timer frequency of the host.
-    let host = riscv64::host_capabilities()?;
-    let irqchip = wanted.riscv_irqchip()?.unwrap_or_else(|| host.irqchip());
-    wanted.finish(host.machine(wanted.memory.bytes, wanted.vcpus, irqchip)?)
-}
-
 /// Builds the machine of the plan on this host's KVM and runs it.
 fn start(
     args: &Args,
-    boot: &Boot,
+    launch: &Launch,
     stdin: GuestInput,
     ram: &GuestRam,
     devices: BoardDevices,
     observer: Arc<dyn Observer>,
     stop: StopHandle,
 ) -> Result<Outcome, Box<dyn Error>> {
-    let Boot { plan, machine, .. } = boot;
+    let machine = &launch.machine;
     let run_config = &run_config(args.timeout, stop.clone(), observer);
     let mut terminal = None;
     let with_input = |input: SerialInput| {
@@ -179,8 +189,8 @@ fn start(
             terminal = terminal::connect(input, stop);
         }
     };
-    let arch = plan.arch();
-    let state = plan.cpus().first().ok_or(NoHarness(arch))?;
+    let arch = launch.arch();
+    let state = launch.boot_cpu().ok_or(NoHarness(arch))?;
     let outcome = match arch {
         Arch::X86_64 => {
             let boot = x86_64::MachineBoot::new(machine, ram, state, run_config).with_devices(devices);

@@ -1,4 +1,4 @@
-//! What is booted, in one line.
+//! Boots in one line.
 
 use std::fmt;
 use std::fs;
@@ -6,33 +6,31 @@ use std::io::{self, IsTerminal as _};
 
 use boot_core::ByteCount;
 
-use super::super::boot::Boot;
+use super::boot::Boot;
 
 /// Where the input of the guest's console comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GuestInput {
+pub(crate) enum GuestInput {
     /// Standard input.
     Stdin,
     /// There is none: standard input is one of the files.
     None,
 }
 
-/// The line: image, protocol, machine, command line, and how to end the run.
-pub(super) struct Summary<'a> {
-    boot: &'a Boot,
-    /// Size of the RAM in bytes, as in the options.
-    memory: u64,
+/// The line: what is booted, and how to end the run.
+pub(crate) struct Summary<'a> {
+    boot: &'a str,
     /// Key that ends the run.
     key: &'static str,
 }
 
 impl<'a> Summary<'a> {
-    pub(super) fn new(boot: &'a Boot, memory: u64, input: GuestInput) -> Self {
+    /// `boot` is that of [`describe`].
+    pub(crate) fn new(boot: &'a str, input: GuestInput) -> Self {
         // Only a terminal that the guest reads is in raw mode, in which Control-C is a key of the guest.
         let is_raw = input == GuestInput::Stdin && io::stdin().is_terminal();
         Self {
             boot,
-            memory,
             key: if is_raw { "Control-]" } else { "Control-C" },
         }
     }
@@ -40,36 +38,40 @@ impl<'a> Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Boot {
-            image,
-            plan,
-            machine,
-            cmdline,
-            kernel,
-            ..
-        } = self.boot;
-        write!(f, "booting {}", image.format())?;
-        if let Some(version) = image.kernel_version() {
-            // The version of Linux is followed by builder and date.
-            write!(f, " {}", version.split(' ').next().unwrap_or(version))?;
-        }
-        if !kernel.wrappers.is_empty() {
-            write!(f, " inside {}", kernel.wrappers)?;
-        }
-        let cpus = machine.vcpus.get();
-        write!(
-            f,
-            " by the protocol {}, {}, {cpus} vCPU{}, {cmdline}; {} ends the run",
-            plan.protocol(),
-            ByteCount(self.memory),
-            if cpus == 1 { "" } else { "s" },
-            self.key
-        )
+        write!(f, "booting {}; {} ends the run", self.boot, self.key)
     }
 }
 
+/// A boot in words: image, protocol, machine and command line. `memory` is the size of the RAM in bytes, as in the options.
+pub(crate) fn describe(boot: &Boot, memory: u64) -> String {
+    let Boot {
+        image,
+        plan,
+        machine,
+        cmdline,
+        kernel,
+        ..
+    } = boot;
+    let mut text = image.format().to_owned();
+    if let Some(version) = image.kernel_version() {
+        // The version of Linux is followed by builder and date.
+        text += " ";
+        text += version.split(' ').next().unwrap_or(version);
+    }
+    if !kernel.wrappers.is_empty() {
+        text += &format!(" inside {}", kernel.wrappers);
+    }
+    let cpus = machine.vcpus.get();
+    let plural = if cpus == 1 { "" } else { "s" };
+    text + &format!(
+        " by the protocol {}, {}, {cpus} vCPU{plural}, {cmdline}",
+        plan.protocol(),
+        ByteCount(memory),
+    )
+}
+
 /// Advice on RAM that the host does not have.
-pub(super) fn memory_help() -> String {
+pub(crate) fn memory_help() -> String {
     match fs::read_to_string("/proc/meminfo")
         .ok()
         .as_deref()
