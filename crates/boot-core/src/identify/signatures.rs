@@ -37,7 +37,7 @@ const NO_FORMAT: &str = "this program was built without that format";
 const NOT_A_KERNEL: &str =
     "it is not a kernel that a boot protocol can start; link the kernel as an ELF file";
 
-pub(super) const SIGNATURES: [Signature; 63] = [
+pub(super) const SIGNATURES: [Signature; 64] = [
     // Kernel images: no format of this program recognised the file.
     signature(&[(0x38, b"ARM\x64")], "an arm64 Image", NO_FORMAT),
     signature(&[(0x38, b"RSC\x05")], "a riscv Image", NO_FORMAT),
@@ -196,6 +196,12 @@ pub(super) const SIGNATURES: [Signature; 63] = [
     signature(&[(0, b"XFSB")], "an XFS file system", FILE_SYSTEM),
     signature(&[(0x1_0040, b"_BHRfS_M")], "a btrfs file system", FILE_SYSTEM),
     signature(&[(0x200, b"EFI PART")], "a disk with a GPT", DISK),
+    // Boots that need no kernel file any more.
+    signature(
+        &[(0, b"vmboot-prepared\0")],
+        "a boot that vmboot prepared",
+        "start it with \"vmboot run --prepared FILE\"",
+    ),
     // Firmware.
     signature(&[(40, b"_FVH")], "a UEFI firmware volume", NOT_FIRMWARE),
     signature(

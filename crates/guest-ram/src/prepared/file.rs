@@ -57,7 +57,7 @@ pub enum PreparedFileError {
     Magic,
     /// The file has another version.
     #[error(
-        "the prepared boot has version {found} of the format, but only version {PREPARED_FILE_VERSION} is supported: prepare it again"
+        "the prepared boot has version {found} of the format, but only version {PREPARED_FILE_VERSION} is supported; prepare it again"
     )]
     Version {
         /// The version of the file.
@@ -195,10 +195,10 @@ impl PreparedBoot {
 
 /// Reads and checks a description.
 fn read(source: &SizedSource<'_>) -> Result<Description, PreparedFileError> {
-    let header: RawHeader = source.read(0)?;
-    if header.magic != *MAGIC {
+    if source.len() < arith::to_u64(MAGIC.len()) || source.read::<[u8; MAGIC.len()]>(0)? != *MAGIC {
         return Err(PreparedFileError::Magic);
     }
+    let header: RawHeader = source.read(0)?;
     let found = header.version.get();
     if found != PREPARED_FILE_VERSION {
         return Err(PreparedFileError::Version { found });

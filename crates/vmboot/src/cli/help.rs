@@ -25,7 +25,7 @@ use super::file::{FileError, Name};
 use super::output::OutputError;
 
 /// Verbs that begin the advice in messages of this workspace: "…; use …".
-const VERBS: [&str; 26] = [
+const VERBS: [&str; 28] = [
     "add",
     "append",
     "boot",
@@ -42,11 +42,13 @@ const VERBS: [&str; 26] = [
     "mount",
     "omit",
     "pass",
+    "prepare",
     "quote",
     "remove",
     "rename",
     "save",
     "shorten",
+    "start",
     "take",
     "try",
     "unpack",

@@ -101,7 +101,10 @@ impl Prepared {
         let (arch, notes) = (self.boot.arch(), &self.notes);
         let (expected, found) = (notes.disks, disks.paths().count());
         if expected != found {
-            let help = format!("name as many disks as `vmboot prepare` did: {expected}");
+            let help = match expected {
+                0 => "omit --disk, or prepare the boot with as many disks".to_owned(),
+                _ => format!("use --disk {expected} times, as `vmboot prepare` did"),
+            };
             return Err(AdvisedError::new(PreparedError::Disks { expected, found }, help).into());
         }
         let options = MachineArgs::plain(notes.memory_len, notes.vcpus, notes.irqchip);

@@ -18,7 +18,7 @@ const LONG: usize = 5000;
 
 /// First words of a sentence that says what to do.
 const IMPERATIVES: &str = "add append begin boot build check close copy correct decompress exchange extract fetch free get inspect link \
-    list mount name omit pass redirect remove reserve see shorten unpack use";
+    list mount name omit pass prepare redirect remove reserve see shorten start unpack use";
 
 /// What a row resulted in.
 struct Answer {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::files::{arm64_image, bzimage, elf, kernel, put, riscv_image, uimage, uki, write, zboot};
 
@@ -32,6 +33,29 @@ pub(super) fn write_all(dir: &Path) {
     }
     kernels(&file);
     elf_files(&file);
+    prepared(dir, &file);
+}
+
+/// A prepared boot, and what others make of one.
+fn prepared(dir: &Path, file: &dyn Fn(&str, &[u8])) {
+    let status = Command::new(env!("CARGO_BIN_EXE_vmboot"))
+        .args(["prepare", "vmlinux", "--output", "prepared"])
+        .current_dir(dir)
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+    let bytes = fs::read(dir.join("prepared")).unwrap();
+    file("prepared-cut", &bytes[..0x100]);
+    let mut later = bytes.clone();
+    // The version of the format.
+    put(&mut later, 16, &[9]);
+    file("prepared-later", &later);
+    let mut elsewhere = bytes;
+    let notes = b"\"notes\":\"{\\\"vmboot\\\":";
+    let at = elsewhere.windows(notes.len()).position(|bytes| bytes == notes);
+    // Another key in the notes.
+    put(&mut elsewhere, at.unwrap() + notes.len() - 4, b"x");
+    file("prepared-elsewhere", &elsewhere);
 }
 
 /// The parts of files by their offsets, which `at` puts together.

@@ -66,6 +66,7 @@ const SMBIOS: &str = "SMBIOS tables";
 const CMDLINE: &str = "Kernel command line";
 const HABIT: &str = "Options of other programs";
 const USAGE: &str = "Subcommands and options";
+const PREPARED: &str = "Prepared boots";
 const STREAM: &str = "Standard input and output";
 
 pub(super) const ROWS: &[Row] = &[
@@ -395,6 +396,11 @@ pub(super) const ROWS: &[Row] = &[
     row(USAGE, &["plan", "bzImage", "--dump", "full"]),
     row(USAGE, &["plan", "bzImage", "--svg", "missing/map.svg"]),
     row(USAGE, &["plan", "bzImage", "--svg", "-", "--json"]),
+    row(USAGE, &["prepare", "vmlinux"]),
+    row(USAGE, &["prepare", "vmlinux", "--output", "text"]),
+    row(USAGE, &["prepare", "vmlinux", "--output", "missing/prepared"]),
+    row(USAGE, &["run", "--prepared", "prepared", "bzImage"]),
+    row(USAGE, &["run", "--prepared", "prepared", "--memory", "1G"]),
     row(USAGE, &["measure", "bzImage", "--vcpu-type", "EPYC-Milan"]),
     row(USAGE, &["measure", "bzImage", "--snp", "--vcpus", "2"]),
     row(USAGE, &["measure", "bzImage", "--snp", "--vcpu-type", "Opteron"]),
@@ -421,6 +427,15 @@ pub(super) const ROWS: &[Row] = &[
     row(USAGE, &["measure", "bzImage", "--ovmf", "text"]),
     row(USAGE, &["measure", "Image", "--pcrs", "--snp"]),
     row(USAGE, &["measure", "Image", "--addon", "text"]),
+    row(PREPARED, &["run", "prepared"]),
+    row(PREPARED, &["run", "--prepared", "text"]),
+    row(PREPARED, &["run", "--prepared", "prepared-cut"]),
+    row(PREPARED, &["run", "--prepared", "prepared-later"]),
+    row(PREPARED, &["run", "--prepared", "prepared-elsewhere"]),
+    row(
+        PREPARED,
+        &["run", "--prepared", "prepared", "--disk", "disk.img"],
+    ),
     with(STREAM, &["plan", "-"], Stream::Stdin("text")),
     with(STREAM, &["run", "-"], Stream::Stdin("initrd.img")),
     with(STREAM, &["inspect", "-"], Stream::Stdin("empty.img")),
