@@ -66,7 +66,7 @@ fn readiness_of(guest: Arch, host: &'static str, files: &HostFiles) -> Result<Re
         return Err(NotReady::Foreign { guest, host });
     }
     probe(guest).and_then(|kvm| kvm.check()).map_err(NotReady::Kvm)?;
-    if guest != Arch::X86_64 || files.x86_virtualization().is_some() {
+    if guest != Arch::X86_64 || files.has_x86_virtualization() {
         return Ok(Readiness::Full);
     }
     match hv_kvm_x86::probe_execution().map_err(NotReady::Probe)? {

@@ -24,6 +24,7 @@ mod page_walk;
 mod pe_load;
 mod pe_parse;
 mod plan_x86;
+mod prepared_file;
 mod sandbox;
 mod sandbox_copies;
 mod sandbox_elf;
@@ -41,7 +42,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 34] = [
+const TARGETS: [Target; 35] = [
     ("acpi_create", acpi_create::seeds),
     ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
@@ -66,6 +67,7 @@ const TARGETS: [Target; 34] = [
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),
     ("plan_x86", plan_x86::seeds),
+    ("prepared_file", prepared_file::seeds),
     ("sandbox_copies", sandbox_copies::seeds),
     ("sandbox_elf", sandbox_elf::seeds),
     ("sandbox_snapshot_file", sandbox_snapshot_file::seeds),

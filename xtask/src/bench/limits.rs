@@ -15,7 +15,8 @@ pub(super) struct Limits {
     pub(super) entry: Ratio,
     /// By the name of the row.
     pub(super) load: BTreeMap<String, f64>,
-    pub(super) start: Start,
+    /// By the way of the start.
+    pub(super) start: BTreeMap<String, Start>,
 }
 
 /// The largest ratio that is good enough.
@@ -61,6 +62,9 @@ mod tests {
         let limits = Limits::read();
         assert!(!limits.load.is_empty());
         assert!(limits.boot.ratio > 0.0 && limits.entry.ratio > 0.0);
-        assert!(limits.start.calls > 0 && limits.start.million_instructions > 0.0);
+        assert!(!limits.start.is_empty());
+        for start in limits.start.values() {
+            assert!(start.calls > 0 && start.million_instructions > 0.0);
+        }
     }
 }

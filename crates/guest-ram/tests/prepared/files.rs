@@ -94,7 +94,7 @@ fn files_that_are_no_prepared_boots_are_refused() {
         assert!(text.contains(expected), "{text}");
     };
     check(|bytes| bytes.truncate(31), "0x0..0x20 are past the end");
-    check(Vec::clear, "past the end");
+    check(Vec::clear, "does not begin with");
     check(|bytes| bytes[0] ^= 1, "does not begin with \"vmboot-prepared\"");
     check(|bytes| bytes[15] = 1, "does not begin with");
     check(|bytes| bytes[16] = 2, "version 2");

@@ -17,7 +17,8 @@ use super::machine::{Irqchip, MachineArgs};
 use super::summary;
 
 /// What to do about a file that cannot be used.
-const PREPARE_AGAIN: &str = "prepare it again, on this host and with this vmboot: vmboot prepare KERNEL --output FILE";
+const PREPARE_AGAIN: &str =
+    "prepare it again, on this host and with this vmboot: vmboot prepare KERNEL --output FILE";
 
 /// A file of a prepared boot that does not suit this host or these options.
 #[derive(Debug, thiserror::Error)]

@@ -58,6 +58,16 @@ impl HostFiles {
         self.first_cpu_flag(["vmx", "svm"])
     }
 
+    /// Whether the CPU of an x86 host executes the code of guests: a driver of VMX or SVM is loaded, which refuses other CPUs, or the CPU has the flag. The
+    /// list of flags takes the kernel longer.
+    pub(super) fn has_x86_virtualization(&self) -> bool {
+        let drivers = ["kvm_intel", "kvm_amd"];
+        let mut loaded = drivers
+            .map(|name| self.root.join("sys/module").join(name))
+            .into_iter();
+        loaded.any(|module| module.exists()) || self.x86_virtualization().is_some()
+    }
+
     /// The first of these flags that the CPU of an x86 host has.
     fn first_cpu_flag<const N: usize>(&self, wanted: [&'static str; N]) -> Option<&'static str> {
         let flags = self.field("proc/cpuinfo", "flags")?;
@@ -169,6 +179,19 @@ mod tests {
         assert_eq!(flags("fpu svm_lock vmxx"), None);
         let (_root, files) = host(&[]);
         assert_eq!(files.x86_virtualization(), None);
+    }
+
+    #[test]
+    fn a_driver_of_the_cpu_is_evidence_of_virtualization() {
+        let check = |path, text, expected| {
+            let (_root, files) = host(&[(path, text)]);
+            assert_eq!(files.has_x86_virtualization(), expected, "{path}");
+        };
+        check("sys/module/kvm_intel/parameters/nested", "N\n", true);
+        check("sys/module/kvm_amd/parameters/nested", "1\n", true);
+        check("sys/module/kvm/parameters/halt_poll_ns", "0\n", false);
+        check("proc/cpuinfo", "flags\t: svm\n", true);
+        check("proc/cpuinfo", "flags\t: sse\n", false);
     }
 
     #[test]

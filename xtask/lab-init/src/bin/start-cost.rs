@@ -1,6 +1,7 @@
 //! Counts what `vmboot run` does from `exec` to the first `KVM_RUN`.
 //!
-//! `start-cost PROGRAM ARGUMENT...` runs the program twice: with `--timeline` added, to its end; and under ptrace(2) up to the first `ioctl` that is
+//! `start-cost PROGRAM ARGUMENT...` measures `PROGRAM run --map-files ARGUMENT...`, and `start-cost --prepared PROGRAM ARGUMENT...` a start from the file that `PROGRAM
+//! prepare ARGUMENT...` writes. It runs the program twice: with `--timeline` added, to its end; and under ptrace(2) up to the first `ioctl` that is
 //! `KVM_RUN`, where it is killed. Prints a `lab_init::StartCost`.
 #![forbid(unsafe_code)]
 
@@ -45,6 +46,9 @@ mod linux {
     /// First argument of this program as the one that is traced.
     const TRACED: &str = "--traced";
 
+    /// First argument for a prepared boot.
+    const PREPARED: &str = "--prepared";
+
     /// `ioctl(2)` by its number.
     const IOCTL: i64 = libc::SYS_ioctl;
 
@@ -57,18 +61,37 @@ mod linux {
                 ptrace::traceme()?;
                 Err(Command::new(program).args(args).exec().into())
             }
+            [first, program, args @ ..] if first == PREPARED => {
+                let file = std::env::temp_dir().join("prepared-boot");
+                let mut prepare = Command::new(program);
+                prepare.arg("prepare").args(args).arg("--output").arg(&file);
+                let status = prepare.status()?;
+                if !status.success() {
+                    return Err(format!("{prepare:?} failed: {status}").into());
+                }
+                let file = file.to_str().ok_or("the name of a file is not UTF-8")?;
+                measure(
+                    program,
+                    &["run", "--map-files", "--prepared", file].map(str::to_owned),
+                )
+            }
             [program, args @ ..] => {
-                let (planned_ms, start_ms) = times(program, args)?;
-                let cost = StartCost {
-                    calls: calls(program, args)?,
-                    planned_ms,
-                    start_ms,
-                };
-                println!("{}", serde_json::to_string(&cost)?);
-                Ok(())
+                let run = ["run", "--map-files"].map(str::to_owned);
+                measure(program, &[&run, args].concat())
             }
             [] => Err("expected PROGRAM ARGUMENT...".into()),
         }
+    }
+
+    fn measure(program: &str, args: &[String]) -> Result<(), Failure> {
+        let (planned_ms, start_ms) = times(program, args)?;
+        let cost = StartCost {
+            calls: calls(program, args)?,
+            planned_ms,
+            start_ms,
+        };
+        println!("{}", serde_json::to_string(&cost)?);
+        Ok(())
     }
 
     /// Milliseconds from just before `exec` to the first line on standard error, and from there to the start of the guest.

@@ -432,10 +432,7 @@ pub(super) const ROWS: &[Row] = &[
     row(PREPARED, &["run", "--prepared", "prepared-cut"]),
     row(PREPARED, &["run", "--prepared", "prepared-later"]),
     row(PREPARED, &["run", "--prepared", "prepared-elsewhere"]),
-    row(
-        PREPARED,
-        &["run", "--prepared", "prepared", "--disk", "disk.img"],
-    ),
+    row(PREPARED, &["run", "--prepared", "prepared", "--disk", "disk.img"]),
     with(STREAM, &["plan", "-"], Stream::Stdin("text")),
     with(STREAM, &["run", "-"], Stream::Stdin("initrd.img")),
     with(STREAM, &["inspect", "-"], Stream::Stdin("empty.img")),
