@@ -35,6 +35,22 @@ pub(crate) fn static_program(
     Ok(static_output(workspace, row).join(name))
 }
 
+/// The program `name` of the package `name` as its users have it: with the profile `release`, without assertions.
+pub(crate) fn static_release(workspace: &Workspace, row: &ArchRow, name: &str) -> Result<PathBuf, Error> {
+    let mut command = static_cargo(workspace, row, "build")?;
+    command.args(["--release", "--package", name, "--bin", name]);
+    let log = workspace.log(&format!("build-{name}-release"))?;
+    {
+        let _step = Step::start(format!(
+            "building {name} for {} with the profile release",
+            row.std_target
+        ));
+        process::run_logged(&mut command, &log)?;
+    }
+    let output = workspace.xtask("static").join(row.std_target);
+    Ok(output.join("release").join(name))
+}
+
 /// Output directory of [`static_cargo`] for `row`.
 pub(crate) fn static_output(workspace: &Workspace, row: &ArchRow) -> PathBuf {
     workspace.xtask("static").join(row.std_target).join("debug")

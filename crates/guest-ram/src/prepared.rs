@@ -6,21 +6,18 @@ pub(crate) mod file;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use boot_core::{
-    Arch, BootPlan, CpuState, GuestMemory as _, GuestRange, LoadContent, LoadError, MemoryError, MemoryMap,
-    MemoryMapError, RegionKind, Sources, arith,
+    Arch, BootPlan, ByteSource, CpuState, GuestMemory, GuestRange, LoadContent, LoadError, MemoryError,
+    MemoryMap, Sources, arith,
 };
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 use crate::file_mapper::{FileMapping, MappedRange};
 use crate::memfd::Memfd;
 use crate::pages::map::MappableFile;
-use crate::{GuestRam, HugePages, RamError, RamOptions, pages};
-
-/// Bytes that are copied at once.
-const CHUNK: usize = 0x10_0000;
+use crate::{GuestRam, RamError, pages};
 
 /// A plan whose bytes are in a sealed memory file, page by page, for any number of machines.
 ///
@@ -87,18 +84,12 @@ pub enum PrepareError {
     /// The plan loads nothing.
     #[error("the plan loads nothing")]
     Empty,
-    /// The pages of the plan are not memory of a machine.
-    #[error("the pages of the plan cannot be described")]
-    Pages(#[from] MemoryMapError),
-    /// The host cannot map memory for the plan.
-    #[error("the memory of the plan cannot be mapped")]
+    /// The host cannot map the memory file.
+    #[error("the memory file cannot be mapped")]
     Ram(#[from] RamError),
     /// The plan cannot be loaded.
     #[error("the plan cannot be loaded")]
     Load(#[from] LoadError),
-    /// Loaded memory cannot be read.
-    #[error("the loaded memory cannot be read")]
-    Read(#[from] MemoryError),
     /// The memory file cannot be made.
     #[error("the memory file cannot be made")]
     File(#[from] io::Error),
@@ -111,19 +102,7 @@ impl PreparedBoot {
     ///
     /// [`PrepareError`].
     pub fn new(plan: &BootPlan, sources: &Sources<'_>) -> Result<Self, PrepareError> {
-        let with_bytes =
-            |content: &LoadContent| matches!(content, LoadContent::File { .. } | LoadContent::Bytes(_));
-        let pages = whole_pages(plan, with_bytes);
-        let all = whole_pages(plan, |content| *content != LoadContent::Present);
-        let mut map = MemoryMap::new();
-        for range in all {
-            map.insert(range, RegionKind::Ram)?;
-        }
-        // Its pages are used once, each by a copy.
-        let options = RamOptions::new().huge_pages(HugePages::Avoid);
-        let mut ram: GuestRam = options.build(&map)?;
-        plan.load(sources, &mut ram)?;
-
+        let pages = whole_pages(plan);
         let len = pages.iter().map(|range| range.len()).fold(0, u64::saturating_add);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         if len == 0 {
@@ -133,10 +112,11 @@ impl PreparedBoot {
         let mut offset = 0_u64;
         let mut mapped = Vec::new();
         for range in pages {
-            copy(&ram, range, &file, offset)?;
             mapped.push(MappedRange { range, offset });
             offset = offset.saturating_add(range.len());
         }
+        // The mappings are gone before the file is sealed.
+        plan.load(sources, &mut FilePages::map(&file, &mapped)?)?;
         file.seal()?;
         let zeros = plan
             .loads()
@@ -267,10 +247,59 @@ impl PreparedBoot {
     }
 }
 
-/// The whole pages with bytes of loads that `is_wanted`, in order, without overlaps.
-fn whole_pages(plan: &BootPlan, is_wanted: impl Fn(&LoadContent) -> bool) -> Vec<GuestRange> {
+/// The memory of a plan while it is loaded into a file: the pages with bytes. There is none for zeros, which the other pages are.
+struct FilePages(GuestRam);
+
+impl FilePages {
+    fn map(file: &Memfd, pages: &[MappedRange]) -> Result<Self, PrepareError> {
+        let shared = Arc::new(file.file().try_clone()?);
+        let map = |&MappedRange { range, offset }: &MappedRange| {
+            let too_large = || RamError::TooLarge(range);
+            let len = usize::try_from(range.len()).ok().ok_or_else(too_large)?;
+            let at = FileOffset::from_arc(Arc::clone(&shared), offset);
+            let mapping = MmapRegion::from_file(at, len).map_err(|source| RamError::Map { range, source })?;
+            GuestRegionMmap::new(mapping, GuestAddress(range.start())).ok_or_else(too_large)
+        };
+        let regions: Result<Vec<_>, RamError> = pages.iter().map(map).collect();
+        let memory = GuestMemoryMmap::from_regions(regions?).map_err(RamError::from)?;
+        Ok(Self(GuestRam::from_memory(Arc::new(memory))))
+    }
+}
+
+impl GuestMemory for FilePages {
+    /// Loads of a plan do not overlap, and its bytes are in pages of the file: an access elsewhere fails by itself.
+    fn check(&self, _: GuestRange) -> Result<(), MemoryError> {
+        Ok(())
+    }
+
+    fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        self.0.write(addr, bytes)
+    }
+
+    fn zero(&mut self, _: GuestRange) -> Result<(), MemoryError> {
+        Ok(())
+    }
+
+    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), MemoryError> {
+        self.0.read(addr, buf)
+    }
+
+    fn copy_from(
+        &mut self,
+        range: GuestRange,
+        source: &dyn ByteSource,
+        offset: u64,
+    ) -> Result<(), MemoryError> {
+        self.0.copy_from(range, source, offset)
+    }
+}
+
+/// The whole pages with bytes of a plan, in order, without overlaps.
+fn whole_pages(plan: &BootPlan) -> Vec<GuestRange> {
     let page = arith::to_u64(pages::size());
-    let loads = plan.loads().iter().filter(|load| is_wanted(&load.content));
+    let has_bytes =
+        |content: &LoadContent| matches!(content, LoadContent::File { .. } | LoadContent::Bytes(_));
+    let loads = plan.loads().iter().filter(|load| has_bytes(&load.content));
     let mut ranges: Vec<GuestRange> = loads
         .filter(|load| !load.range.is_empty())
         .filter_map(|load| {
@@ -290,25 +319,4 @@ fn whole_pages(plan: &BootPlan, is_wanted: impl Fn(&LoadContent) -> bool) -> Vec
         }
     }
     merged
-}
-
-/// Copies memory to the file.
-fn copy(
-    ram: &GuestRam<GuestMemoryMmap>,
-    range: GuestRange,
-    file: &Memfd,
-    offset: u64,
-) -> Result<(), PrepareError> {
-    let mut buffer = vec![0; usize::try_from(range.len()).unwrap_or(usize::MAX).min(CHUNK)];
-    let mut done = 0;
-    while done < range.len() {
-        let len = usize::try_from(range.len() - done)
-            .unwrap_or(usize::MAX)
-            .min(CHUNK);
-        let bytes = buffer.get_mut(..len).unwrap_or_default();
-        ram.read(range.start().saturating_add(done), bytes)?;
-        file.file().write_all_at(bytes, offset.saturating_add(done))?;
-        done = done.saturating_add(arith::to_u64(len));
-    }
-    Ok(())
 }

@@ -53,7 +53,7 @@ fn task(workspace: &Workspace, row: &'static ArchRow, first: &[&str]) -> Result<
         _ => image,
     };
     let initrd = fixtures::linux_initrd(workspace, row)?;
-    let vmboot = build::static_binary(workspace, row, "vmboot")?;
+    let vmboot = build::static_release(workspace, row, "vmboot")?;
     let mut args: Vec<Arg> = first.iter().copied().map(Arg::from).collect();
     args.push(Arg::File(vmboot));
     args.extend(["--cmdline", row.linux_cmdline, "--initrd"].map(Arg::from));

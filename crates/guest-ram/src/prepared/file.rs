@@ -12,7 +12,7 @@ use boot_core::{Arch, GuestRange, ReadError, SizedSource, SourceRange, arith};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{CHUNK, Description, PreparedBoot};
+use super::{Description, PreparedBoot};
 use crate::file_mapper::{FileMapping, MappedRange};
 
 const MAGIC: &[u8; 16] = b"vmboot-prepared\0";
@@ -41,6 +41,9 @@ const HEADER_LEN: u64 = arith::to_u64(size_of::<RawHeader>());
 
 /// Largest description in bytes. One of a boot has a few KiB.
 const DESCRIPTION_MAX: u64 = 1 << 20;
+
+/// Bytes that are copied at once.
+const CHUNK: usize = 0x10_0000;
 
 /// Alignment of the pages in bytes: the largest size of pages of hosts with these architectures, so that all of them can map the file.
 const ALIGN: u64 = 0x1_0000;
