@@ -4,16 +4,21 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory as _, Parser as _, ValueEnum as _};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser as _, ValueEnum as _};
 use clap_complete::Shell;
 
-use super::Cli;
 use super::habits;
 use super::help::split_advice;
 use super::result::{USAGE, print_error};
+use super::run;
+use super::{Cli, Command};
 
 /// Parses the arguments of the program, the first of which is its name. The error is the exit status, after a message.
 pub(crate) fn parse(args: &[OsString]) -> Result<Cli, u8> {
+    if let Some(args) = run_args(args) {
+        let command = Command::Run(args);
+        return Ok(Cli { command });
+    }
     let error = match Cli::try_parse_from(args) {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
@@ -31,6 +36,18 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Cli, u8> {
     let Mistake { text, help } = Mistake::new(&error, &args);
     print_error(&text, Some(&help));
     Err(USAGE)
+}
+
+/// The arguments of `vmboot run`, parsed without those of the other subcommands, which take longer than the rest of a start. `None` for other
+/// subcommands, for help, and for a mistake.
+fn run_args(args: &[OsString]) -> Option<run::Args> {
+    let rest = args
+        .get(2..)
+        .filter(|_| args.get(1).is_some_and(|name| name == "run"))?;
+    let parser = clap::Command::new("vmboot run").no_binary_name(true);
+    let parser = run::Args::augment_args(parser).mut_args(run::beside_prepared);
+    let matches = parser.try_get_matches_from(rest).ok()?;
+    run::Args::from_arg_matches(&matches).ok()
 }
 
 /// A mistake in the command line, and what to do about it.
