@@ -14,7 +14,7 @@ use super::disks::DiskArgs;
 use super::file::{self, FileError};
 use super::host_machine::host_machine;
 use super::machine::{Irqchip, MachineArgs};
-use super::summary;
+use super::summary::Description;
 
 /// What to do about a file that cannot be used.
 const PREPARE_AGAIN: &str =
@@ -62,12 +62,14 @@ impl Notes {
     /// The notes of a planned boot on a machine with these options.
     pub(crate) fn new(boot: &Boot, options: &MachineArgs) -> serde_json::Result<Self> {
         let Boot { machine, disks, .. } = boot;
+        let memory = options.memory.bytes;
+        let description = Description { boot, memory };
         Ok(Self {
             vmboot: VERSION.to_owned(),
-            summary: summary::describe(boot, options.memory.bytes),
+            summary: description.to_string(),
             is_linux: boot.is_linux,
             has_acpi: machine.acpi_rsdp.is_some(),
-            memory_len: options.memory.bytes,
+            memory_len: memory,
             memory: machine.memory.clone(),
             vcpus: machine.vcpus,
             irqchip: options.irqchip,

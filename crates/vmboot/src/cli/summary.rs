@@ -25,7 +25,7 @@ pub(crate) struct Summary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    /// `boot` is that of [`describe`].
+    /// `boot` is the text of a [`Description`].
     pub(crate) fn new(boot: &'a str, input: GuestInput) -> Self {
         // Only a terminal that the guest reads is in raw mode, in which Control-C is a key of the guest.
         let is_raw = input == GuestInput::Stdin && io::stdin().is_terminal();
@@ -42,32 +42,40 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-/// A boot in words: image, protocol, machine and command line. `memory` is the size of the RAM in bytes, as in the options.
-pub(crate) fn describe(boot: &Boot, memory: u64) -> String {
-    let Boot {
-        image,
-        plan,
-        machine,
-        cmdline,
-        kernel,
-        ..
-    } = boot;
-    let mut text = image.format().to_owned();
-    if let Some(version) = image.kernel_version() {
-        // The version of Linux is followed by builder and date.
-        text += " ";
-        text += version.split(' ').next().unwrap_or(version);
+/// A boot in words: image, protocol, machine and command line.
+pub(crate) struct Description<'a> {
+    pub(crate) boot: &'a Boot,
+    /// Size of the RAM in bytes, as in the options.
+    pub(crate) memory: u64,
+}
+
+impl fmt::Display for Description<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Boot {
+            image,
+            plan,
+            machine,
+            cmdline,
+            kernel,
+            ..
+        } = self.boot;
+        f.write_str(image.format())?;
+        if let Some(version) = image.kernel_version() {
+            // The version of Linux is followed by builder and date.
+            write!(f, " {}", version.split(' ').next().unwrap_or(version))?;
+        }
+        if !kernel.wrappers.is_empty() {
+            write!(f, " inside {}", kernel.wrappers)?;
+        }
+        let cpus = machine.vcpus.get();
+        write!(
+            f,
+            " by the protocol {}, {}, {cpus} vCPU{}, {cmdline}",
+            plan.protocol(),
+            ByteCount(self.memory),
+            if cpus == 1 { "" } else { "s" },
+        )
     }
-    if !kernel.wrappers.is_empty() {
-        text += &format!(" inside {}", kernel.wrappers);
-    }
-    let cpus = machine.vcpus.get();
-    let plural = if cpus == 1 { "" } else { "s" };
-    text + &format!(
-        " by the protocol {}, {}, {cpus} vCPU{plural}, {cmdline}",
-        plan.protocol(),
-        ByteCount(memory),
-    )
 }
 
 /// Advice on RAM that the host does not have.

@@ -6,6 +6,7 @@ mod documentation;
 mod files;
 mod input;
 mod mistakes;
+mod prepared;
 mod tables;
 
 use std::fs::{self, File};

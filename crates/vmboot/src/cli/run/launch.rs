@@ -13,7 +13,7 @@ use super::super::output::note;
 use super::super::prepared;
 use super::super::protocols::ProtocolChoice;
 use super::super::seeds::Seeds;
-use super::super::summary;
+use super::super::summary::Description;
 use super::preflight::Preflight;
 
 /// A boot that can be loaded, and its machine.
@@ -50,9 +50,13 @@ impl Launch {
         for warning in boot.plan.warnings() {
             note(format_args!("warning: {warning}"));
         }
+        let description = Description {
+            boot: &boot,
+            memory: args.machine.memory.bytes,
+        };
         Ok(Self {
             machine: boot.machine.clone(),
-            summary: summary::describe(&boot, args.machine.memory.bytes),
+            summary: description.to_string(),
             is_linux: boot.is_linux,
             has_acpi: boot.machine.acpi_rsdp.is_some(),
             reads_stdin: boot.reads_stdin,
