@@ -90,7 +90,11 @@ impl FastStart {
         let mut len = line.encoded_len();
         for arg in self.args() {
             let mut found = scan::raw_keys(line.as_bytes());
-            if found.any(|found| arg.keys.iter().any(|key| scan::is_same_key(found, key.as_bytes()))) {
+            if found.any(|found| {
+                arg.keys
+                    .iter()
+                    .any(|key| scan::is_same_key(found, key.as_bytes()))
+            }) {
                 continue;
             }
             // A space separates it from what follows.
@@ -123,12 +127,21 @@ mod tests {
         );
         let text = alloc::format!("{merged}");
         // What the caller wrote is the end of the line, byte by byte.
-        text.strip_suffix(&*alloc::format!("{line}")).unwrap().trim_end().into()
+        text.strip_suffix(&*alloc::format!("{line}"))
+            .unwrap()
+            .trim_end()
+            .into()
     }
 
     #[test]
     fn arguments_of_the_caller_win() {
-        let check = |line, expected| assert_eq!(added(FastStart::new().without_pci(), line, 2047), expected, "{line}");
+        let check = |line, expected| {
+            assert_eq!(
+                added(FastStart::new().without_pci(), line, 2047),
+                expected,
+                "{line}"
+            )
+        };
         let all = "cryptomgr.notests quiet pci=off";
         check("", all);
         check("console=ttyS0 panic=-1", all);

@@ -114,7 +114,9 @@ impl BootCmdline {
             (false, false) => None,
             (true, false) => Some(format!("{self}; --no-default-cmdline omits it")),
             (false, true) => Some(format!("{self}, with what --fast adds")),
-            (true, true) => Some(format!("{self}, with what --fast adds; --no-default-cmdline omits the default")),
+            (true, true) => Some(format!(
+                "{self}, with what --fast adds; --no-default-cmdline omits the default"
+            )),
         }
     }
 }

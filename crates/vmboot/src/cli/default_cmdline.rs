@@ -111,7 +111,11 @@ mod tests {
                 .unwrap();
             let machine = Machine::new(arch, MemoryMap::pc(64 << 20).unwrap());
             let line: RawCmdline = line.parse().unwrap();
-            assert_eq!(fast_cmdline(&line, &image, &machine).to_string(), expected, "{arch}");
+            assert_eq!(
+                fast_cmdline(&line, &image, &machine).to_string(),
+                expected,
+                "{arch}"
+            );
         };
         check(Arch::X86_64, "a", "cryptomgr.notests quiet pci=off a");
         check(Arch::X86_64, "pci=conf1", "cryptomgr.notests quiet pci=conf1");
@@ -119,7 +123,11 @@ mod tests {
         check(Arch::Riscv64, "debug", "cryptomgr.notests debug");
         let longest = "a".repeat(1023);
         check(Arch::Riscv64, &longest, &longest);
-        check(Arch::Aarch64, &longest, &format!("cryptomgr.notests quiet {longest}"));
+        check(
+            Arch::Aarch64,
+            &longest,
+            &format!("cryptomgr.notests quiet {longest}"),
+        );
         let longest = "a".repeat(2047);
         check(Arch::X86_64, &longest, &longest);
     }

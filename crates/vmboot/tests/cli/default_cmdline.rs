@@ -50,10 +50,10 @@ fn fast_adds_what_the_command_line_leaves_open() {
     let arm64 = file("Image", &arm64_image(0, MIB, 2));
     let riscv = file("Image.riscv", &riscv_image(0, MIB));
     let elf = file("kernel", &kernel());
-    let digest = |args: &[&str]| {
+    let digest = |args: &[&str]| -> (Vec<u8>, String) {
         let output = vmboot(&[&["measure"], args].concat());
         assert!(output.status.success(), "{}", stderr(&output));
-        (output.stdout.clone(), stderr(&output))
+        (output.stdout.clone(), stderr(&output).to_owned())
     };
     // Its plan is that of the line which the note has, for every subcommand that plans.
     let check = |image: &str, given: &[&str], line: &str, note: &str| {
@@ -67,11 +67,31 @@ fn fast_adds_what_the_command_line_leaves_open() {
         assert_eq!(plain.1, "");
     };
     let added = "command line LINE, with what --fast adds";
-    check(&bzimage, &["--cmdline", "a"], "cryptomgr.notests quiet pci=off a", added);
-    check(&bzimage, &["--cmdline", "pci=conf1 debug"], "cryptomgr.notests pci=conf1 debug", added);
-    check(&arm64, &["--cmdline", "loglevel=7"], "cryptomgr.notests loglevel=7", added);
+    check(
+        &bzimage,
+        &["--cmdline", "a"],
+        "cryptomgr.notests quiet pci=off a",
+        added,
+    );
+    check(
+        &bzimage,
+        &["--cmdline", "pci=conf1 debug"],
+        "cryptomgr.notests pci=conf1 debug",
+        added,
+    );
+    check(
+        &arm64,
+        &["--cmdline", "loglevel=7"],
+        "cryptomgr.notests loglevel=7",
+        added,
+    );
     check(&riscv, &["--cmdline", "a"], "cryptomgr.notests quiet a", added);
-    check(&riscv, &["--no-default-cmdline"], "cryptomgr.notests quiet", added);
+    check(
+        &riscv,
+        &["--no-default-cmdline"],
+        "cryptomgr.notests quiet",
+        added,
+    );
     check(
         &bzimage,
         &[],
@@ -95,11 +115,24 @@ fn fast_adds_what_the_command_line_leaves_open() {
 fn fast_is_an_error_where_it_would_have_no_effect() {
     for args in [
         ["measure", "--pcrs", "--fast", "kernel"].as_slice(),
-        &["measure", "--snp", "--ovmf", "code.fd", "--vcpu-type", "EPYC", "--fast", "kernel"],
+        &[
+            "measure",
+            "--snp",
+            "--ovmf",
+            "code.fd",
+            "--vcpu-type",
+            "EPYC",
+            "--fast",
+            "kernel",
+        ],
         &["plan", "--fast", "--firmware", "fw"],
     ] {
         let output = vmboot(args);
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        assert!(stderr(&output).contains("cannot be used with"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("cannot be used with"),
+            "{}",
+            stderr(&output)
+        );
     }
 }

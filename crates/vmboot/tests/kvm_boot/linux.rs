@@ -302,7 +302,11 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
     );
     if scenario.fast {
         let fast = FastStart::new();
-        let of_board = if kernel.board == Board::Pc { fast.without_pci() } else { fast };
+        let of_board = if kernel.board == Board::Pc {
+            fast.without_pci()
+        } else {
+            fast
+        };
         cmdline = of_board.add_to(&cmdline.parse()?, 1023).to_string();
     }
     let mut setup = Setup {
