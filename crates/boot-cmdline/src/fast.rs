@@ -140,7 +140,7 @@ mod tests {
                 added(FastStart::new().without_pci(), line, 2047),
                 expected,
                 "{line}"
-            )
+            );
         };
         let all = "cryptomgr.notests quiet pci=off";
         check("", all);
@@ -162,6 +162,7 @@ mod tests {
         check("name=\"a -- b\" quiet", "cryptomgr.notests pci=off");
         // Not a line of Linux; what follows the quote is one word.
         check("a=\"b quiet", all);
+        check("pci\"", all);
     }
 
     #[test]

@@ -112,17 +112,21 @@ pub(crate) fn raw_keys(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         !is_quoted && matches!(byte, b' ' | b'\t'..=b'\r' | 0xa0)
     });
     words
-        .take_while(|word| *word != SEPARATOR.as_bytes())
+        .take_while(|word| raw_key(word) != SEPARATOR.as_bytes() || word.contains(&b'='))
         .map(raw_key)
 }
 
 /// The key of a word, without quotes around the word.
 fn raw_key(word: &[u8]) -> &[u8] {
-    let body = word.strip_prefix(b"\"").unwrap_or(word);
+    let (body, is_quoted) = match word.strip_prefix(b"\"") {
+        Some(body) => (body, true),
+        None => (word, false),
+    };
     match body.iter().skip(1).position(|byte| *byte == b'=') {
         // The first byte was skipped.
         Some(at) => body.get(..=at).unwrap_or(body),
-        None => body.strip_suffix(b"\"").unwrap_or(body),
+        None if is_quoted => body.strip_suffix(b"\"").unwrap_or(body),
+        None => body,
     }
 }
 
