@@ -207,19 +207,9 @@ impl BootArgs {
         }
         let tables = Tables::describe(&self.machine, &mut machine, protocol, &image)?;
         let loads = tables.loads();
-        if tables.acpi.is_none() {
-            cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
-        }
+        cmdline.line = DiskArgs::add_options(&machine, tables.acpi.is_some(), &cmdline.line)?;
         // The last addition, because it is the one that gives way to the limit of the line.
-        if self.fast {
-            if is_linux {
-                let line = fast_cmdline(&cmdline.line, &image, &machine);
-                cmdline.is_fast = line != cmdline.line;
-                cmdline.line = line;
-            } else {
-                eprintln!("note: --fast changes nothing: there is no evidence in the image that it is Linux");
-            }
-        }
+        self.add_fast_options(&mut cmdline, is_linux, &image, &machine);
         let initrd = self.initrds.open(kernel.initrds()?)?;
         let initrd_len = initrd.as_ref().map(ByteSource::len).transpose()?;
         let (modules, files) = self.modules()?;
@@ -363,6 +353,26 @@ impl BootArgs {
             is_default: default.is_some(),
             is_fast: false,
         })
+    }
+
+    /// Adds what `--fast` adds, if it is present and the kernel is Linux.
+    fn add_fast_options(
+        &self,
+        cmdline: &mut BootCmdline,
+        is_linux: bool,
+        image: &KernelImage,
+        machine: &Machine,
+    ) {
+        if !self.fast {
+            return;
+        }
+        if !is_linux {
+            eprintln!("note: --fast changes nothing: there is no evidence in the image that it is Linux");
+            return;
+        }
+        let line = fast_cmdline(&cmdline.line, image, machine);
+        cmdline.is_fast = line != cmdline.line;
+        cmdline.line = line;
     }
 
     /// The user's command line or that of a unified kernel image, then those of its addons; `None` if there is none of them. The user's need not

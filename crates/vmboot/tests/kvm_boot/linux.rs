@@ -40,8 +40,8 @@ struct Scenario {
     numa: bool,
     /// Whether the four CPUs are those of two sockets, each with a core of two threads.
     topology: bool,
-    /// Whether the command line has what shortens the start of Linux.
-    fast: bool,
+    /// What shortens the start of Linux, on the command line.
+    fast: Option<FastStart>,
     /// Options of init on the kernel command line.
     options: &'static str,
     answers: &'static [Answer],
@@ -101,7 +101,7 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         acpi: false,
         numa: false,
         topology: false,
-        fast: false,
+        fast: None,
         options: "",
         answers: &[],
         end: if is_pc { Outcome::Reset } else { Outcome::PowerOff },
@@ -138,7 +138,7 @@ fn scenarios(board: Board) -> Vec<Scenario> {
     };
     let fast = Scenario {
         name: "fast",
-        fast: true,
+        fast: Some(FastStart::new()),
         ..plain.clone()
     };
     let mut scenarios = vec![plain, typed, four_cpus, reboot, fast];
@@ -171,7 +171,7 @@ const ACPI: Scenario = Scenario {
     acpi: true,
     numa: false,
     topology: false,
-    fast: false,
+    fast: None,
     options: "",
     answers: &[],
     end: Outcome::PowerOff,
@@ -198,7 +198,7 @@ const EARLYCON: Scenario = Scenario {
 const FAST: Scenario = Scenario {
     name: "acpi-fast",
     vcpus: 1,
-    fast: true,
+    fast: Some(FastStart::new().without_pci()),
     ..ACPI
 };
 
@@ -288,27 +288,27 @@ fn case(arch: &str, kernel: Kernel, scenario: Scenario) -> Case {
     }
 }
 
-fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &str) -> TestResult {
+/// The command line, whose console shows no messages but errors.
+fn cmdline(kernel: &Kernel, scenario: &Scenario) -> Result<String, Box<dyn std::error::Error>> {
     // Otherwise the kernel tries other ways to reboot first, which this PC lacks.
     let reboot = if kernel.board == Board::Pc && !scenario.acpi {
         " reboot=k"
     } else {
         ""
     };
-    let quiet = if scenario.fast { "" } else { " quiet" };
-    let mut cmdline = format!(
+    let quiet = if scenario.fast.is_none() { " quiet" } else { "" };
+    let line = format!(
         "console=ttyS0 panic=-1{reboot}{quiet} words=\"two words\"{}",
         scenario.options
     );
-    if scenario.fast {
-        let fast = FastStart::new();
-        let of_board = if kernel.board == Board::Pc {
-            fast.without_pci()
-        } else {
-            fast
-        };
-        cmdline = of_board.add_to(&cmdline.parse()?, 1023).to_string();
-    }
+    Ok(match scenario.fast {
+        Some(fast) => fast.add_to(&line.parse()?, 1023).to_string(),
+        None => line,
+    })
+}
+
+fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &str) -> TestResult {
+    let cmdline = cmdline(kernel, scenario)?;
     let mut setup = Setup {
         memory: 512 << 20,
         has_acpi: scenario.acpi,
