@@ -163,6 +163,9 @@ pub(crate) struct RunArgs {
     /// Print the number of exits by reason and address.
     #[arg(long)]
     pub(crate) count_exits: bool,
+    /// Shorten the start of the guest, as `vmboot run --fast` does.
+    #[arg(long, conflicts_with = "medium")]
+    pub(crate) fast: bool,
 }
 
 impl RunArgs {
@@ -182,6 +185,7 @@ impl RunArgs {
             memory: "1G".into(),
             timeout: 500,
             count_exits: false,
+            fast: false,
         }
     }
 }

@@ -93,6 +93,9 @@ fn arguments(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Re
     if args.count_exits {
         arguments.push("--count-exits".into());
     }
+    if args.fast {
+        arguments.push("--fast".into());
+    }
     if args.initrd.is_none() {
         // The user's initramfs need not print the milestone.
         arguments.extend(["--milestone".into(), MILESTONE.into()]);

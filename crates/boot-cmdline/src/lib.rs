@@ -19,6 +19,7 @@ extern crate std;
 
 mod cmdline;
 mod error;
+mod fast;
 mod param;
 mod raw;
 mod scan;
@@ -27,5 +28,6 @@ mod tests;
 
 pub use cmdline::Cmdline;
 pub use error::{CmdlineError, CmdlinePart};
+pub use fast::{FastArg, FastStart};
 pub use param::{InitArg, Param};
 pub use raw::{CmdlineRef, RawCmdline};

@@ -70,8 +70,7 @@ impl Param {
     /// Whether this parameter has the key `key`. As in the kernel, `-` and `_` are equal, and case matters.
     #[must_use]
     pub fn has_key(&self, key: &str) -> bool {
-        let fold = |byte| if byte == b'-' { b'_' } else { byte };
-        self.key().bytes().map(fold).eq(key.bytes().map(fold))
+        scan::is_same_key(self.key().as_bytes(), key.as_bytes())
     }
 
     /// The exact spelling, with quotes.

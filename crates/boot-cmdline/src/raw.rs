@@ -47,6 +47,11 @@ impl RawCmdline {
         }
     }
 
+    /// A command line of these bytes, which have no NUL.
+    pub(crate) const fn without_nul(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     /// The line without a terminating NUL.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -103,6 +103,39 @@ pub(crate) fn has_space_byte(character: char) -> bool {
         .any(|byte| byte == 0xa0)
 }
 
+/// The keys of the kernel's parameters in a line that may not follow the rules: those of the words before the first `--`. A quote that
+/// is not closed reaches to the end.
+pub(crate) fn raw_keys(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_quoted = false;
+    let words = line.split(move |byte| {
+        is_quoted ^= *byte == b'"';
+        !is_quoted && matches!(byte, b' ' | b'\t'..=b'\r' | 0xa0)
+    });
+    words
+        .take_while(|word| raw_key(word) != SEPARATOR.as_bytes() || word.contains(&b'='))
+        .map(raw_key)
+}
+
+/// The key of a word, without quotes around the word.
+fn raw_key(word: &[u8]) -> &[u8] {
+    let (body, is_quoted) = match word.strip_prefix(b"\"") {
+        Some(body) => (body, true),
+        None => (word, false),
+    };
+    match body.iter().skip(1).position(|byte| *byte == b'=') {
+        // The first byte was skipped.
+        Some(at) => body.get(..=at).unwrap_or(body),
+        None if is_quoted => body.strip_suffix(b"\"").unwrap_or(body),
+        None => body,
+    }
+}
+
+/// Whether two keys are equal for the kernel, where `-` and `_` are.
+pub(crate) fn is_same_key(one: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: &u8| if *byte == b'-' { b'_' } else { *byte };
+    one.iter().map(fold).eq(other.iter().map(fold))
+}
+
 /// Whether `text` must be quoted to be one word.
 pub(crate) fn needs_quotes(text: &str) -> bool {
     text.chars()

@@ -2,12 +2,30 @@
 
 mod kernel;
 
-use boot_cmdline::{Cmdline, CmdlineError, CmdlinePart, CmdlineRef, InitArg, Param, RawCmdline};
+use boot_cmdline::{Cmdline, CmdlineError, CmdlinePart, CmdlineRef, FastStart, InitArg, Param, RawCmdline};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::string::{RegexGeneratorStrategy, string_regex};
+
+/// Pieces of command lines with and without arguments of [`FastStart`].
+const PIECES: [&str; 14] = [
+    " ",
+    "\t",
+    "\"",
+    "--",
+    "=",
+    "quiet",
+    "quiet ",
+    " loglevel=7 ",
+    "pci",
+    " fips=1",
+    "cryptomgr.notests",
+    " -- ",
+    "a",
+    "\"--\"",
+];
 
 /// Parameters and init arguments according to the API.
 fn parsed(cmdline: &Cmdline) -> (kernel::Params, Vec<Vec<u8>>) {
@@ -352,5 +370,29 @@ proptest! {
             prop_assert_eq!(form.check_len(max), cmdline.check_len(max));
             prop_assert_eq!(form.to_bytes(max), cmdline.to_bytes(max));
         }
+    }
+
+    #[test]
+    fn fast_arguments_are_those_that_the_kernel_does_not_find(
+        pieces in vec(prop::sample::select(&PIECES[..]), 0..12),
+        max in 0..80_usize,
+    ) {
+        let line: RawCmdline = pieces.concat().parse().unwrap();
+        let fast = FastStart::new().without_pci();
+        let merged = fast.add_to(&line, max);
+        prop_assert_eq!(&fast.add_to(&merged, max), &merged);
+        let [before, after] = [&line, &merged].map(|line| kernel::read(line.as_bytes()));
+        prop_assert_eq!(&before.init_args, &after.init_args);
+        let added = after.params.strip_suffix(&*before.params);
+        let added = added.ok_or_else(|| TestCaseError::fail(format!("{line} in {merged}")))?;
+        for arg in fast.args() {
+            let (key, _) = arg.text.split_once('=').unwrap_or((arg.text, ""));
+            let is_added = added.iter().any(|(found, _)| found == key.as_bytes());
+            let is_there = before.params.iter().any(|(found, _)| arg.keys.iter().any(|key| key.as_bytes() == *found));
+            let has_room = merged.encoded_len() + arg.text.len() + usize::from(!merged.is_empty()) <= max;
+            prop_assert!(!(is_added && is_there), "{line} in {merged}");
+            prop_assert!(is_added || is_there || !has_room, "{line} in {merged}");
+        }
+        prop_assert!(merged.encoded_len() <= max || merged == line);
     }
 }

@@ -19,7 +19,7 @@ use proto_fdt::device_tree::{DeviceTree, FdtError};
 
 use super::advice::placement_advice;
 use super::advised::{AdvisedError, UsageError};
-use super::default_cmdline::{default_cmdline, has_image_header, is_linux};
+use super::default_cmdline::{default_cmdline, fast_cmdline, has_image_header, is_linux};
 use super::disks::DiskArgs;
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
@@ -58,6 +58,10 @@ pub(crate) struct BootArgs {
     /// Pass the command line to every guest unchanged, even if Linux may misread it.
     #[arg(long)]
     raw_cmdline: bool,
+    /// Shorten the start of Linux by arguments before its command line, where that has none of the same kind: cryptomgr.notests, quiet,
+    /// and on x86_64 pci=off. Other kernels are not changed.
+    #[arg(long, conflicts_with = "firmware")]
+    fast: bool,
     #[command(flatten)]
     initrds: InitrdArgs,
     #[command(flatten)]
@@ -99,12 +103,28 @@ pub(crate) struct BootCmdline {
     pub(crate) line: RawCmdline,
     /// Whether the line is the default for Linux kernels.
     pub(crate) is_default: bool,
+    /// Whether it has what `--fast` adds.
+    is_fast: bool,
+}
+
+impl BootCmdline {
+    /// A note about a line that is not just the user's.
+    pub(crate) fn note(&self) -> Option<String> {
+        match (self.is_default, self.is_fast) {
+            (false, false) => None,
+            (true, false) => Some(format!("{self}; --no-default-cmdline omits it")),
+            (false, true) => Some(format!("{self}, with what --fast adds")),
+            (true, true) => Some(format!(
+                "{self}, with what --fast adds; --no-default-cmdline omits the default"
+            )),
+        }
+    }
 }
 
 /// The line in quotes, unless it is empty.
 impl fmt::Display for BootCmdline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, is_default } = self;
+        let Self { line, is_default, .. } = self;
         match (line.as_bytes(), is_default) {
             ([], _) => f.write_str("no command line"),
             (bytes, true) => write!(f, "default command line \"{}\"", String::from_utf8_lossy(bytes)),
@@ -187,9 +207,9 @@ impl BootArgs {
         }
         let tables = Tables::describe(&self.machine, &mut machine, protocol, &image)?;
         let loads = tables.loads();
-        if tables.acpi.is_none() {
-            cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
-        }
+        cmdline.line = DiskArgs::add_options(&machine, tables.acpi.is_some(), &cmdline.line)?;
+        // The last addition, because it is the one that gives way to the limit of the line.
+        self.add_fast_options(&mut cmdline, is_linux, &image, &machine);
         let initrd = self.initrds.open(kernel.initrds()?)?;
         let initrd_len = initrd.as_ref().map(ByteSource::len).transpose()?;
         let (modules, files) = self.modules()?;
@@ -322,6 +342,7 @@ impl BootArgs {
             return Ok(BootCmdline {
                 line,
                 is_default: false,
+                is_fast: false,
             });
         }
         let default = (!self.no_default_cmdline && self.firmware.is_none())
@@ -330,7 +351,28 @@ impl BootArgs {
         Ok(BootCmdline {
             line: RawCmdline::from_bytes(default.unwrap_or_default())?,
             is_default: default.is_some(),
+            is_fast: false,
         })
+    }
+
+    /// Adds what `--fast` adds, if it is present and the kernel is Linux.
+    fn add_fast_options(
+        &self,
+        cmdline: &mut BootCmdline,
+        is_linux: bool,
+        image: &KernelImage,
+        machine: &Machine,
+    ) {
+        if !self.fast {
+            return;
+        }
+        if !is_linux {
+            eprintln!("note: --fast changes nothing: there is no evidence in the image that it is Linux");
+            return;
+        }
+        let line = fast_cmdline(&cmdline.line, image, machine);
+        cmdline.is_fast = line != cmdline.line;
+        cmdline.line = line;
     }
 
     /// The user's command line or that of a unified kernel image, then those of its addons; `None` if there is none of them. The user's need not

@@ -84,9 +84,10 @@ impl DiskArgs {
     /// The command line with the options that describe the disks to a guest without a device tree and ACPI tables.
     pub(crate) fn add_options(
         machine: &Machine,
+        has_acpi: bool,
         line: &RawCmdline,
     ) -> Result<RawCmdline, boot_core::CmdlineError> {
-        if machine.arch != Arch::X86_64 {
+        if machine.arch != Arch::X86_64 || has_acpi {
             return Ok(line.clone());
         }
         words::prepend(machine.platform.virtio_mmio.iter().map(linux_option), line)

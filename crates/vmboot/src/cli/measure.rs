@@ -52,7 +52,7 @@ pub(crate) struct Args {
     igvm: Option<PathBuf>,
     /// Print the launch digest of a guest whose VMM starts this OVMF image, and hands it hashes of KERNEL, --initrd and --cmdline
     /// (QEMU: kernel-hashes=on). Nothing is planned.
-    #[arg(long, value_name = "FILE", requires = "snp", conflicts_with = "zero_pages")]
+    #[arg(long, value_name = "FILE", requires = "snp", conflicts_with_all = ["zero_pages", "fast"])]
     ovmf: Option<PathBuf>,
     /// VMM of a launch with --ovmf.
     #[arg(long, value_name = "NAME", default_value = "qemu", requires = "ovmf")]
@@ -156,8 +156,8 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     }
     let launch = args.snp.then(|| args.launch()).transpose()?;
     let boot = args.boot.plan(None, MachineArgs::reference)?;
-    if boot.cmdline.is_default {
-        eprintln!("note: {}; --no-default-cmdline omits it", boot.cmdline);
+    if let Some(note) = boot.cmdline.note() {
+        eprintln!("note: {note}");
     }
     let Boot { plan, .. } = &boot;
     let digest = boot.with_sources(|sources| plan_digest(plan, sources, args.hash.into()))?;

@@ -46,8 +46,8 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         return Err(UsageError(PictureError::TwoReports.into()).into());
     }
     let boot = args.boot.plan(None, MachineArgs::reference)?;
-    if boot.cmdline.is_default {
-        eprintln!("note: {}; --no-default-cmdline omits it", boot.cmdline);
+    if let Some(note) = boot.cmdline.note() {
+        eprintln!("note: {note}");
     }
     if let Some(dir) = &args.dump {
         let files = boot.with_sources(|sources| dump(&boot.plan, sources, dir))?;

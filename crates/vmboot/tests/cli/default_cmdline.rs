@@ -1,4 +1,4 @@
-//! The default command line of Linux kernels.
+//! The default command line of Linux kernels, and what `--fast` adds to command lines.
 
 use vmboot::report::PlanReport;
 
@@ -39,5 +39,100 @@ fn linux_has_a_default_command_line_and_others_have_none() {
         let default = "console=ttyS0 earlycon panic=-1";
         check(&[image], Some(default), None);
         check(&[image, "--no-default-cmdline"], None, None);
+    }
+}
+
+#[test]
+fn fast_adds_what_the_command_line_leaves_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name, bytes: &[u8]| write(dir.path(), name, bytes).to_str().unwrap().to_owned();
+    let bzimage = file("bzImage", &bzimage());
+    let arm64 = file("Image", &arm64_image(0, MIB, 2));
+    let riscv = file("Image.riscv", &riscv_image(0, MIB));
+    let elf = file("kernel", &kernel());
+    let digest = |args: &[&str]| -> (Vec<u8>, String) {
+        let output = vmboot(&[&["measure"], args].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        (output.stdout.clone(), stderr(&output).to_owned())
+    };
+    // Its plan is that of the line which the note has, for every subcommand that plans.
+    let check = |image: &str, given: &[&str], line: &str, note: &str| {
+        let notes = format!("note: {}\n", note.replace("LINE", &format!("\"{line}\"")));
+        let plan = vmboot(&[&["plan", image, "--fast"], given].concat());
+        assert!(plan.status.success(), "{}", stderr(&plan));
+        assert_eq!(stderr(&plan), notes, "{given:?}");
+        let fast = digest(&[&[image, "--fast"], given].concat());
+        let plain = digest(&[image, "--cmdline", line]);
+        assert_eq!(fast, (plain.0, notes), "{given:?}");
+        assert_eq!(plain.1, "");
+    };
+    let added = "command line LINE, with what --fast adds";
+    check(
+        &bzimage,
+        &["--cmdline", "a"],
+        "cryptomgr.notests quiet pci=off a",
+        added,
+    );
+    check(
+        &bzimage,
+        &["--cmdline", "pci=conf1 debug"],
+        "cryptomgr.notests pci=conf1 debug",
+        added,
+    );
+    check(
+        &arm64,
+        &["--cmdline", "loglevel=7"],
+        "cryptomgr.notests loglevel=7",
+        added,
+    );
+    check(&riscv, &["--cmdline", "a"], "cryptomgr.notests quiet a", added);
+    check(
+        &riscv,
+        &["--no-default-cmdline"],
+        "cryptomgr.notests quiet",
+        added,
+    );
+    check(
+        &bzimage,
+        &[],
+        "cryptomgr.notests quiet pci=off console=ttyS0 earlyprintk=ttyS0 panic=-1 reboot=k",
+        "default command line LINE, with what --fast adds; --no-default-cmdline omits the default",
+    );
+    // A line that decides about all, and one that has no room.
+    for line in ["quiet pci=off cryptomgr.notests=0", &"a".repeat(2047)] {
+        let fast = digest(&[&bzimage, "--fast", "--cmdline", line]);
+        assert_eq!(fast, digest(&[&bzimage, "--cmdline", line]));
+    }
+    let (fast, note) = digest(&[&elf, "--fast"]);
+    assert_eq!(fast, digest(&[&elf]).0);
+    assert_eq!(
+        note,
+        "note: --fast changes nothing: there is no evidence in the image that it is Linux\n"
+    );
+}
+
+#[test]
+fn fast_is_an_error_where_it_would_have_no_effect() {
+    for args in [
+        ["measure", "--pcrs", "--fast", "kernel"].as_slice(),
+        &[
+            "measure",
+            "--snp",
+            "--ovmf",
+            "code.fd",
+            "--vcpu-type",
+            "EPYC",
+            "--fast",
+            "kernel",
+        ],
+        &["plan", "--fast", "--firmware", "fw"],
+    ] {
+        let output = vmboot(args);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("cannot be used with"),
+            "{}",
+            stderr(&output)
+        );
     }
 }

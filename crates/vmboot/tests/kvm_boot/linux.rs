@@ -4,6 +4,7 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use boot_cmdline::FastStart;
 use boot_core::machine::{Cache, CacheScope, Numa, NumaNode, Topology};
 use boot_core::{GuestRange, MemoryMap};
 use boot_smbios::Identity;
@@ -39,6 +40,8 @@ struct Scenario {
     numa: bool,
     /// Whether the four CPUs are those of two sockets, each with a core of two threads.
     topology: bool,
+    /// What shortens the start of Linux, on the command line.
+    fast: Option<FastStart>,
     /// Options of init on the kernel command line.
     options: &'static str,
     answers: &'static [Answer],
@@ -98,6 +101,7 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         acpi: false,
         numa: false,
         topology: false,
+        fast: None,
         options: "",
         answers: &[],
         end: if is_pc { Outcome::Reset } else { Outcome::PowerOff },
@@ -132,7 +136,12 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         topology: false,
         ..four_cpus.clone()
     };
-    let mut scenarios = vec![plain, typed, four_cpus, reboot];
+    let fast = Scenario {
+        name: "fast",
+        fast: Some(FastStart::new()),
+        ..plain.clone()
+    };
+    let mut scenarios = vec![plain, typed, four_cpus, reboot, fast];
     let acpi_numa = Scenario {
         name: "acpi-numa",
         ..NUMA
@@ -162,6 +171,7 @@ const ACPI: Scenario = Scenario {
     acpi: true,
     numa: false,
     topology: false,
+    fast: None,
     options: "",
     answers: &[],
     end: Outcome::PowerOff,
@@ -181,6 +191,14 @@ const EARLYCON: Scenario = Scenario {
     name: "acpi-earlycon",
     vcpus: 1,
     options: " earlycon ignore_loglevel",
+    ..ACPI
+};
+
+/// One CPU and ACPI tables, with what shortens the start of Linux.
+const FAST: Scenario = Scenario {
+    name: "acpi-fast",
+    vcpus: 1,
+    fast: Some(FastStart::new().without_pci()),
     ..ACPI
 };
 
@@ -245,6 +263,7 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, EARLYCON)));
         cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, NUMA)));
         cases.push(case(arch, X86_64[1], NUMA));
+        cases.extend(X86_64.map(|kernel| case(arch, kernel, FAST)));
     }
     for &kernel in kernels {
         let scenarios = scenarios(kernel.board).into_iter();
@@ -269,17 +288,27 @@ fn case(arch: &str, kernel: Kernel, scenario: Scenario) -> Case {
     }
 }
 
-fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &str) -> TestResult {
+/// The command line, whose console shows no messages but errors.
+fn cmdline(kernel: &Kernel, scenario: &Scenario) -> Result<String, Box<dyn std::error::Error>> {
     // Otherwise the kernel tries other ways to reboot first, which this PC lacks.
     let reboot = if kernel.board == Board::Pc && !scenario.acpi {
         " reboot=k"
     } else {
         ""
     };
-    let cmdline = format!(
-        "console=ttyS0 panic=-1{reboot} quiet words=\"two words\"{}",
+    let quiet = if scenario.fast.is_none() { " quiet" } else { "" };
+    let line = format!(
+        "console=ttyS0 panic=-1{reboot}{quiet} words=\"two words\"{}",
         scenario.options
     );
+    Ok(match scenario.fast {
+        Some(fast) => fast.add_to(&line.parse()?, 1023).to_string(),
+        None => line,
+    })
+}
+
+fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &str) -> TestResult {
+    let cmdline = cmdline(kernel, scenario)?;
     let mut setup = Setup {
         memory: 512 << 20,
         has_acpi: scenario.acpi,

@@ -23,7 +23,7 @@ use super::super::file::{self, FileError};
 pub(super) struct PcrArgs {
     /// Predict the TPM registers 4, 9, 11 and 12 of a boot by UEFI of KERNEL, a unified kernel image or a kernel with an EFI stub,
     /// in place of the digest of a plan. --cmdline and --initrd are what a boot loader passes to it.
-    #[arg(long, conflicts_with = "snp")]
+    #[arg(long, conflicts_with_all = ["snp", "fast"])]
     pcrs: bool,
     /// EFI program that starts KERNEL, such as a boot loader; can be repeated, in the order of their start.
     #[arg(long, value_name = "FILE", requires = "pcrs")]
