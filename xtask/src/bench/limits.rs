@@ -30,6 +30,7 @@ pub(super) struct Ratio {
 #[serde(deny_unknown_fields)]
 pub(super) struct Start {
     pub(super) calls: u32,
+    pub(super) page_faults: u64,
     pub(super) million_instructions: f64,
 }
 
@@ -61,6 +62,8 @@ mod tests {
         let limits = Limits::read();
         assert!(!limits.load.is_empty());
         assert!(limits.boot.ratio > 0.0 && limits.entry.ratio > 0.0);
-        assert!(limits.start.calls > 0 && limits.start.million_instructions > 0.0);
+        assert!(
+            limits.start.calls > 0 && limits.start.page_faults > 0 && limits.start.million_instructions > 0.0
+        );
     }
 }

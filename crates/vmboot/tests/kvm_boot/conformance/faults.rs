@@ -1,0 +1,248 @@
+//! Machines whose requests to KVM fail, one after the other.
+//!
+//! An error names the failed request and has the error of the kernel, the machine leaves nothing behind, and the next machine runs.
+
+mod requests;
+
+use std::error::Error;
+use std::io;
+use std::time::{Duration, Instant};
+
+use hv_kvm_test::explain;
+
+use super::build::Build;
+use super::checks::conforms;
+use crate::case::TestResult;
+use crate::held::Held;
+use crate::setup::Setup;
+use crate::supervised::{Attempt, Call, Family, Fault, Supervised};
+
+/// The variable that makes every call fail, which takes minutes, those outside of the run of the guest with every error. Without it, it is every call before the
+/// first `KVM_RUN` and after the last one with one error, and a sample of those between.
+const ALL: &str = "VMBOOT_KVM_FAULTS";
+
+/// Errors that end the run.
+const HARD: [i32; 4] = [libc::ENOMEM, libc::EIO, libc::EFAULT, libc::EMFILE];
+
+/// Errors after which a request may be made again.
+const SOFT: [i32; 2] = [libc::EINTR, libc::EAGAIN];
+
+/// Number of calls of the sample from the run of the guest.
+const SAMPLE: usize = 6;
+
+/// Faults between two machines without one.
+const CLEAN: usize = 32;
+
+/// Wrong results that are reported.
+const MAX_REPORTED: usize = 40;
+
+/// Calls of a run of the work without a fault.
+struct Calls {
+    kvm: Vec<Call>,
+    host: Vec<Call>,
+    /// Numbers of the first and the last `KVM_RUN` among those of KVM.
+    first_run: usize,
+    last_run: usize,
+}
+
+impl Calls {
+    fn of(calls: &[Call]) -> Result<Self, Box<dyn Error>> {
+        let (kvm, host): (Vec<Call>, Vec<Call>) = calls.iter().partition(|call| call.family() == Family::Kvm);
+        let first_run = kvm.iter().position(|call| requests::is_run(*call));
+        let last_run = kvm.iter().rposition(|call| requests::is_run(*call));
+        Ok(Self {
+            kvm,
+            host,
+            first_run: first_run.ok_or("no KVM_RUN was seen")?,
+            last_run: last_run.ok_or("no KVM_RUN was seen")?,
+        })
+    }
+}
+
+/// The faults that are tried.
+fn faults(calls: &Calls, is_all: bool) -> Vec<Fault> {
+    let errors: Vec<i32> = HARD.into_iter().chain(SOFT).collect();
+    let one_of = |errors: &[i32], at: usize| errors.get(at % errors.len()).copied();
+    let mut faults = Vec::new();
+    let mut met = Vec::new();
+    let stride = (calls.last_run - calls.first_run) / SAMPLE + 1;
+    for (at, &call) in calls.kvm.iter().enumerate() {
+        let fault = |errno| Fault {
+            family: Family::Kvm,
+            at,
+            errno,
+        };
+        let is_new = !met.contains(&call);
+        if is_new {
+            met.push(call);
+        }
+        let is_guest = (calls.first_run..=calls.last_run).contains(&at);
+        let is_sample = (at - at.min(calls.first_run)).is_multiple_of(stride);
+        if is_new || (is_all && !is_guest) {
+            faults.extend(errors.iter().copied().map(fault));
+        } else if !is_guest {
+            faults.extend(one_of(&HARD, at).map(fault));
+        } else if is_all || is_sample {
+            faults.extend(one_of(&errors, at).map(fault));
+        }
+    }
+    for (at, call) in calls.host.iter().enumerate() {
+        let errno = match call {
+            Call::Openat | Call::MemfdCreate => libc::EMFILE,
+            _ => libc::ENOMEM,
+        };
+        faults.push(Fault {
+            family: Family::Host,
+            at,
+            errno,
+        });
+    }
+    faults
+}
+
+/// Every request to KVM fails, and every call for memory and files.
+pub(super) fn every_call_fails(build: Build, setup: Setup) -> TestResult {
+    let work = move || {
+        conforms(build, &setup)
+            .map(drop)
+            .map_err(|error| explain(&*error))
+    };
+    let supervised = Supervised::new(work)?;
+    // The first machines also make what stays, such as arenas of the allocator.
+    clean(&supervised)?;
+    clean(&supervised)?;
+    let start = Instant::now();
+    let calls = Calls::of(&clean(&supervised)?)?;
+    let time_of_one = start.elapsed();
+    let faults = faults(&calls, std::env::var_os(ALL).is_some());
+    let mut held = Held::now()?;
+    let mut wrong = Vec::new();
+    let mut tally = Tally::default();
+    let start = Instant::now();
+    for (index, fault) in faults.iter().enumerate() {
+        let attempt = supervised.run(Some(*fault))?;
+        let after = Held::now()?;
+        let judged = judge(&calls, fault, &attempt, &mut tally).and_then(|()| {
+            if leaks_slot(&calls, fault) {
+                // The memory of a slot that cannot be deleted stays mapped, as the guest could access it.
+                held = after;
+                return Ok(());
+            }
+            if after == held {
+                Ok(())
+            } else {
+                let message = format!("held before {held:?}, after {after:?}");
+                held = after;
+                Err(message)
+            }
+        });
+        if let Err(message) = judged {
+            wrong.push(format!("{} {fault:?}: {message}", name(attempt.failed)));
+        }
+        if index % CLEAN == CLEAN - 1 {
+            clean(&supervised)?;
+        }
+    }
+    clean(&supervised)?;
+    report(&calls, faults.len(), &tally, time_of_one, start.elapsed());
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let count = wrong.len();
+    wrong.truncate(MAX_REPORTED);
+    Err(format!("{count} wrong results, among them\n{}", wrong.join("\n")).into())
+}
+
+/// Results of faults.
+#[derive(Default)]
+struct Tally {
+    reported: usize,
+    went_on: usize,
+    not_reached: usize,
+}
+
+fn report(calls: &Calls, faults: usize, tally: &Tally, time_of_one: Duration, time: Duration) {
+    println!(
+        "{} requests to KVM up to the first KVM_RUN, {} up to the last, {} in all; {} calls for memory and files; {faults} faults: {} reported, {} went on, {} not reached; \
+         {time_of_one:.2?} for one machine, {time:.2?} for all",
+        calls.first_run,
+        calls.last_run,
+        calls.kvm.len(),
+        calls.host.len(),
+        tally.reported,
+        tally.went_on,
+        tally.not_reached,
+    );
+}
+
+/// Runs a machine without a fault, and returns its calls.
+fn clean(supervised: &Supervised) -> Result<Vec<Call>, Box<dyn Error>> {
+    let attempt = supervised.run(None)?;
+    match attempt.result {
+        Some(Ok(())) => Ok(attempt.calls),
+        Some(Err(message)) => Err(format!("a machine without a fault: {message}").into()),
+        None => Err("a machine without a fault panicked".into()),
+    }
+}
+
+/// Whether the call deletes a RAM slot at the end.
+fn leaks_slot(calls: &Calls, fault: &Fault) -> bool {
+    fault.family == Family::Kvm
+        && fault.at > calls.last_run
+        && calls
+            .kvm
+            .get(fault.at)
+            .is_some_and(|call| requests::is_slot(*call))
+        && fault.errno != libc::EINTR
+}
+
+fn name(call: Option<Call>) -> String {
+    match call {
+        None => "no call".into(),
+        Some(call) => match requests::known(call) {
+            Some(request) => request.name.into(),
+            None => format!("{call:x?}"),
+        },
+    }
+}
+
+/// Checks the result of a fault.
+fn judge(calls: &Calls, fault: &Fault, attempt: &Attempt, tally: &mut Tally) -> Result<(), String> {
+    let result = attempt.result.as_ref().ok_or("panicked")?;
+    let Some(call) = attempt.failed else {
+        tally.not_reached += 1;
+        return result.clone();
+    };
+    match result {
+        Ok(()) => tally.went_on += 1,
+        Err(_) => tally.reported += 1,
+    }
+    let cause = io::Error::from_raw_os_error(fault.errno).to_string();
+    if fault.family == Family::Host {
+        // The allocator, and readers of optional files, go on.
+        return match result {
+            Err(message) if !message.contains(&cause) => Err(format!("no {cause:?} in: {message}")),
+            _ => Ok(()),
+        };
+    }
+    let request = requests::known(call).ok_or("the request is not in the table")?;
+    let goes_on = match fault.errno {
+        libc::EINTR => request.is_repeated || requests::is_run(call),
+        libc::EAGAIN => requests::is_run(call),
+        _ => false,
+    };
+    match result {
+        Ok(()) if goes_on || leaks_slot(calls, fault) => Ok(()),
+        Ok(()) => Err("the error was lost".into()),
+        Err(message) if goes_on => Err(format!("the request was not made again: {message}")),
+        Err(message) => {
+            let has_name =
+                message.contains(request.name) || request.texts.iter().any(|text| message.contains(text));
+            if has_name && message.contains(&cause) {
+                Ok(())
+            } else {
+                Err(format!("{} or {cause:?} is not in: {message}", request.name))
+            }
+        }
+    }
+}
