@@ -159,13 +159,13 @@ fn is_small(data: &seccomp_data) -> bool {
 fn program() -> Vec<sock_filter> {
     /// Low half of the second argument, on a little-endian machine.
     const REQUEST: usize = offset_of!(seccomp_data, args) + size_of::<u64>();
-    const {
-        assert!(cfg!(target_endian = "little"));
-    }
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
     const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    const {
+        assert!(cfg!(target_endian = "little"));
+    }
     let one = |code: u32, k: u64, jt: u8, jf: u8| sock_filter {
         code: u16::try_from(code).unwrap(),
         jt,
