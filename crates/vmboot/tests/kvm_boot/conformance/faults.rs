@@ -17,8 +17,8 @@ use crate::held::Held;
 use crate::setup::Setup;
 use crate::supervised::{Attempt, Call, Family, Fault, Supervised};
 
-/// The variable that makes every call fail, which takes minutes, those outside of the run of the guest with every error. Without it, it is every call before the
-/// first `KVM_RUN` and after the last one with one error, and a sample of those between.
+/// The variable that makes every call fail, which takes minutes, and those outside of the run of the guest with every error. Without it, the first call of each
+/// request fails with every error, and of its other calls up to [`MOST`] with one.
 const ALL: &str = "VMBOOT_KVM_FAULTS";
 
 /// Errors that end the run.
@@ -27,8 +27,11 @@ const HARD: [i32; 4] = [libc::ENOMEM, libc::EIO, libc::EFAULT, libc::EMFILE];
 /// Errors after which a request may be made again.
 const SOFT: [i32; 2] = [libc::EINTR, libc::EAGAIN];
 
-/// Number of calls of the sample from the run of the guest.
-const SAMPLE: usize = 6;
+/// Calls of one request that fail. The others are for the next registers of a long list.
+const MOST: usize = 24;
+
+/// `KVM_RUN`s that fail.
+const MOST_ENTRIES: usize = 6;
 
 /// Faults between two machines without one.
 const CLEAN: usize = 32;
@@ -59,31 +62,43 @@ impl Calls {
     }
 }
 
+/// Places of the calls of each request, in the order in which the requests occur first.
+fn by_request(calls: &[Call]) -> Vec<Vec<usize>> {
+    let mut requests: Vec<(Call, Vec<usize>)> = Vec::new();
+    for (at, &call) in calls.iter().enumerate() {
+        match requests.iter_mut().find(|(known, _)| *known == call) {
+            Some((_, places)) => places.push(at),
+            None => requests.push((call, vec![at])),
+        }
+    }
+    requests.into_iter().map(|(_, places)| places).collect()
+}
+
 /// The faults that are tried.
 fn faults(calls: &Calls, is_all: bool) -> Vec<Fault> {
     let errors: Vec<i32> = HARD.into_iter().chain(SOFT).collect();
-    let one_of = |errors: &[i32], at: usize| errors.get(at % errors.len()).copied();
     let mut faults = Vec::new();
-    let mut met = Vec::new();
-    let stride = (calls.last_run - calls.first_run) / SAMPLE + 1;
-    for (at, &call) in calls.kvm.iter().enumerate() {
-        let fault = |errno| Fault {
-            family: Family::Kvm,
-            at,
-            errno,
+    for places in by_request(&calls.kvm) {
+        let is_run = places.first() == Some(&calls.first_run);
+        let most = match (is_all, is_run) {
+            (true, _) => places.len(),
+            (false, true) => MOST_ENTRIES,
+            (false, false) => MOST,
         };
-        let is_new = !met.contains(&call);
-        if is_new {
-            met.push(call);
-        }
-        let is_guest = (calls.first_run..=calls.last_run).contains(&at);
-        let is_sample = (at - at.min(calls.first_run)).is_multiple_of(stride);
-        if is_new || (is_all && !is_guest) {
-            faults.extend(errors.iter().copied().map(fault));
-        } else if !is_guest {
-            faults.extend(one_of(&HARD, at).map(fault));
-        } else if is_all || is_sample {
-            faults.extend(one_of(&errors, at).map(fault));
+        let stride = places.len().div_ceil(most);
+        for (number, &at) in places.iter().step_by(stride).enumerate() {
+            let is_guest = (calls.first_run..=calls.last_run).contains(&at);
+            let fault = |errno| Fault {
+                family: Family::Kvm,
+                at,
+                errno,
+            };
+            if number == 0 || (is_all && !is_guest) {
+                faults.extend(errors.iter().copied().map(fault));
+            } else {
+                let one_of = if is_run { errors.as_slice() } else { &HARD };
+                faults.extend(one_of.get(number % one_of.len()).copied().map(fault));
+            }
         }
     }
     for (at, call) in calls.host.iter().enumerate() {
@@ -217,7 +232,10 @@ fn judge(calls: &Calls, fault: &Fault, attempt: &Attempt, tally: &mut Tally) -> 
         Ok(()) => tally.went_on += 1,
         Err(_) => tally.reported += 1,
     }
-    let cause = io::Error::from_raw_os_error(fault.errno).to_string();
+    let cause = requests::fault_of_guest(call, fault.errno).map_or_else(
+        || io::Error::from_raw_os_error(fault.errno).to_string(),
+        str::to_owned,
+    );
     if fault.family == Family::Host {
         // The allocator, and readers of optional files, go on.
         return match result {
@@ -226,18 +244,16 @@ fn judge(calls: &Calls, fault: &Fault, attempt: &Attempt, tally: &mut Tally) -> 
         };
     }
     let request = requests::known(call).ok_or("the request is not in the table")?;
-    let goes_on = match fault.errno {
-        libc::EINTR => request.is_repeated || requests::is_run(call),
-        libc::EAGAIN => requests::is_run(call),
-        _ => false,
-    };
+    let goes_on =
+        request.is_repeated && fault.errno == libc::EINTR || requests::is_entry_repeated(call, fault.errno);
     match result {
         Ok(()) if goes_on || leaks_slot(calls, fault) => Ok(()),
         Ok(()) => Err("the error was lost".into()),
         Err(message) if goes_on => Err(format!("the request was not made again: {message}")),
         Err(message) => {
-            let has_name =
-                message.contains(request.name) || request.texts.iter().any(|text| message.contains(text));
+            let has_name = message.contains(request.name)
+                || requests::fault_of_guest(call, fault.errno).is_some()
+                || request.texts.iter().any(|text| message.contains(text));
             if has_name && message.contains(&cause) {
                 Ok(())
             } else {

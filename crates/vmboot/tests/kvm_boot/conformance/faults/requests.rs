@@ -123,6 +123,7 @@ const REQUESTS: &[(u32, Request)] = &[
             ..named("KVM_GET_DEVICE_ATTR")
         },
     ),
+    (0xe3, named("KVM_HAS_DEVICE_ATTR")),
 ];
 
 fn number(request: u32) -> u32 {
@@ -147,6 +148,28 @@ pub(super) fn known(call: Call) -> Option<&'static Request> {
 
 pub(super) fn is_run(call: Call) -> bool {
     request(call).is_some_and(|request| number(request) == RUN)
+}
+
+/// Whether the harness enters the guest again after this error of `KVM_RUN`. On arm64, KVM may have failed to read an instruction for a moment.
+pub(super) fn is_entry_repeated(call: Call, errno: i32) -> bool {
+    is_run(call)
+        && match errno {
+            libc::EINTR | libc::EAGAIN => true,
+            libc::EFAULT => std::env::consts::ARCH == "aarch64",
+            _ => false,
+        }
+}
+
+/// What the guest did, by the error of `KVM_RUN`: KVM of riscv64 has no exit for it.
+pub(super) fn fault_of_guest(call: Call, errno: i32) -> Option<&'static str> {
+    if std::env::consts::ARCH != "riscv64" || !is_run(call) {
+        return None;
+    }
+    match errno {
+        libc::EIO => Some("the guest made a misaligned access to a device"),
+        libc::EFAULT => Some("the guest raised a trap that KVM does not forward, or the host could not map"),
+        _ => None,
+    }
 }
 
 pub(super) fn is_slot(call: Call) -> bool {
