@@ -72,7 +72,7 @@ fn open() -> Result<Kvm, HarnessError> {
 }
 
 fn features(kvm: &Kvm) -> Result<VcpuFeatures, HarnessError> {
-    let has = |capability| Ok(hv_kvm::capability(kvm, capability)? > 0);
+    let has = |number| hv_kvm::capability(kvm, number).map(|value| value > 0);
     Ok(VcpuFeatures {
         pmu: has(KVM_CAP_ARM_PMU_V3)?,
         sve: has(KVM_CAP_ARM_SVE)?,
