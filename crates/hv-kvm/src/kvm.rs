@@ -10,7 +10,7 @@ use kvm_bindings::{
     KVM_API_VERSION, KVM_CAP_IMMEDIATE_EXIT, KVM_CAP_MAX_VCPUS, KVM_CAP_MP_STATE, KVM_CAP_NR_MEMSLOTS,
     KVM_CAP_NR_VCPUS, KVM_CAP_USER_MEMORY,
 };
-use kvm_ioctls::{Error, Kvm};
+use kvm_ioctls::{Error, Kvm, VmFd};
 
 pub use self::{
     process::shared,
@@ -57,10 +57,10 @@ const COMMON: [Capability; 6] = [
 ///
 /// # Errors
 ///
-/// [`HarnessError::Open`], [`HarnessError::ApiVersion`] and [`HarnessError::MissingCapability`].
+/// [`HarnessError::Open`], [`HarnessError::Request`], [`HarnessError::ApiVersion`] and [`HarnessError::MissingCapability`].
 pub fn open(capabilities: &[Capability]) -> Result<Kvm, HarnessError> {
     let kvm = open_device()?;
-    query(&kvm, capabilities).check()?;
+    query(&kvm, capabilities)?.check()?;
     Ok(kvm)
 }
 
@@ -68,22 +68,49 @@ pub fn open(capabilities: &[Capability]) -> Result<Kvm, HarnessError> {
 ///
 /// # Errors
 ///
-/// [`HarnessError::Open`].
+/// [`HarnessError::Open`] and [`HarnessError::Request`].
 pub fn probe(capabilities: &[Capability]) -> Result<KvmProbe, HarnessError> {
-    Ok(query(&open_device()?, capabilities))
+    query(&open_device()?, capabilities)
+}
+
+/// Value of the capability `number` (`KVM_CAP_*`) of this host's KVM: zero if KVM lacks it.
+///
+/// # Errors
+///
+/// [`HarnessError::Request`]: a failed query is no missing capability.
+pub fn capability(kvm: &Kvm, number: u32) -> Result<i32, HarnessError> {
+    returned("KVM_CHECK_EXTENSION", || kvm.check_extension_raw(number.into()))
+}
+
+/// As [`capability`], for one virtual machine.
+///
+/// # Errors
+///
+/// As [`capability`].
+pub fn vm_capability(vm: &VmFd, number: u32) -> Result<i32, HarnessError> {
+    returned("KVM_CHECK_EXTENSION", || vm.check_extension_raw(number.into()))
+}
+
+/// The value that an ioctl returns, which is negative if it failed.
+fn returned(request: &'static str, ioctl: impl FnOnce() -> i32) -> Result<i32, HarnessError> {
+    match ioctl() {
+        value if value < 0 => Err(HarnessError::request(request, Error::last())),
+        value => Ok(value),
+    }
 }
 
 fn open_device() -> Result<Kvm, HarnessError> {
     Kvm::new().map_err(|error| HarnessError::Open(error.into()))
 }
 
-fn query(kvm: &Kvm, capabilities: &[Capability]) -> KvmProbe {
+fn query(kvm: &Kvm, capabilities: &[Capability]) -> Result<KvmProbe, HarnessError> {
+    let api_version = returned("KVM_GET_API_VERSION", || kvm.get_api_version())?;
     let values = COMMON
         .iter()
         .chain(capabilities)
-        .map(|capability| (*capability, kvm.check_extension_raw(capability.number.into())))
-        .collect();
-    KvmProbe::new(kvm.get_api_version(), values)
+        .map(|known| Ok((*known, capability(kvm, known.number)?)))
+        .collect::<Result<_, HarnessError>>()?;
+    Ok(KvmProbe::new(api_version, values))
 }
 
 /// Makes a request that creates a virtual machine, a vCPU, a device or a RAM slot. Repeats it while a signal interrupts it
@@ -104,6 +131,21 @@ pub fn retry_interrupted<T>(mut request: impl FnMut() -> Result<T, Error>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_query_is_no_missing_capability() {
+        let failed = returned("KVM_CHECK_EXTENSION", || {
+            let error = std::fs::File::open("/dev/null/none");
+            assert!(error.is_err());
+            -1
+        });
+        let text = match failed {
+            Err(HarnessError::Request { request, source }) => format!("{request}: {:?}", source.kind()),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(text, "KVM_CHECK_EXTENSION: NotADirectory");
+        assert!(matches!(returned("KVM_CHECK_EXTENSION", || 0), Ok(0)));
+    }
 
     #[test]
     fn an_interrupted_request_is_repeated() {

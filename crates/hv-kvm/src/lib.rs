@@ -23,5 +23,7 @@ pub use kick::{SignalKicker, VcpuEntry, install_kick_handler, kick_signal};
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
-pub use kvm::{RunStatus, VcpuFile, VmFile, open, probe, retry_interrupted, shared};
+pub use kvm::{
+    RunStatus, VcpuFile, VmFile, capability, open, probe, retry_interrupted, shared, vm_capability,
+};
 pub use ram::RamConstraints;

@@ -31,6 +31,7 @@ pub(super) struct Ratio {
 #[serde(deny_unknown_fields)]
 pub(super) struct Start {
     pub(super) calls: u32,
+    pub(super) page_faults: u64,
     pub(super) million_instructions: f64,
 }
 
@@ -64,7 +65,7 @@ mod tests {
         assert!(limits.boot.ratio > 0.0 && limits.entry.ratio > 0.0);
         assert!(!limits.start.is_empty());
         for start in limits.start.values() {
-            assert!(start.calls > 0 && start.million_instructions > 0.0);
+            assert!(start.calls > 0 && start.page_faults > 0 && start.million_instructions > 0.0);
         }
     }
 }

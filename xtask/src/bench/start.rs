@@ -1,4 +1,4 @@
-//! System calls and instructions of `vmboot run` from `exec` to the first `KVM_RUN`.
+//! System calls, page faults and instructions of `vmboot run` from `exec` to the first `KVM_RUN`.
 
 use std::time::Duration;
 
@@ -70,6 +70,10 @@ fn million_instructions(cost: &StartCost) -> f64 {
     cost.planned_ms + cost.start_ms
 }
 
+fn page_faults(cost: &StartCost) -> u64 {
+    cost.minor_faults + cost.major_faults
+}
+
 fn missed(cost: &StartCost, limits: &limits::Start) -> Vec<String> {
     let rows = [
         ("system calls of a start", cost.calls > limits.calls),
@@ -77,6 +81,7 @@ fn missed(cost: &StartCost, limits: &limits::Start) -> Vec<String> {
             "instructions of a start",
             million_instructions(cost) > limits.million_instructions,
         ),
+        ("page faults of a start", page_faults(cost) > limits.page_faults),
     ];
     let missed = rows.into_iter().filter(|(_, is_missed)| *is_missed);
     missed.map(|(name, _)| name.to_owned()).collect()
@@ -84,9 +89,12 @@ fn missed(cost: &StartCost, limits: &limits::Start) -> Vec<String> {
 
 fn text(cost: &StartCost, limits: &limits::Start) -> String {
     format!(
-        "exec to the first KVM_RUN: {} system calls (limit {}), {:.1} million instructions (limit {}), {:.1} of them to the plan",
+        "exec to the first KVM_RUN: {} system calls (limit {}), {} page faults (limit {}), {} of them with a read, {:.1} million instructions (limit {}), {:.1} of them to the plan",
         cost.calls,
         limits.calls,
+        page_faults(cost),
+        limits.page_faults,
+        cost.major_faults,
         million_instructions(cost),
         limits.million_instructions,
         cost.planned_ms,
@@ -101,23 +109,27 @@ mod tests {
     fn each_count_has_its_limit() {
         let limits = limits::Start {
             calls: 300,
+            page_faults: 400,
             million_instructions: 5.0,
         };
-        let check = |calls, planned_ms, start_ms, expected: &[&str]| {
+        let check = |calls, (minor_faults, major_faults), (planned_ms, start_ms), expected: &[&str]| {
             let cost = StartCost {
                 calls,
+                minor_faults,
+                major_faults,
                 planned_ms,
                 start_ms,
             };
             assert_eq!(missed(&cost, &limits), expected, "{}", text(&cost, &limits));
         };
-        check(300, 1.0, 4.0, &[]);
-        check(301, 1.0, 4.0, &["system calls of a start"]);
-        check(300, 1.0, 4.1, &["instructions of a start"]);
+        check(300, (398, 2), (1.0, 4.0), &[]);
+        check(301, (398, 2), (1.0, 4.0), &["system calls of a start"]);
+        check(300, (398, 3), (1.0, 4.0), &["page faults of a start"]);
+        check(300, (398, 2), (1.0, 4.1), &["instructions of a start"]);
         check(
             900,
-            9.0,
-            4.1,
+            (0, 0),
+            (9.0, 4.1),
             &["system calls of a start", "instructions of a start"],
         );
     }

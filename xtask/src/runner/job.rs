@@ -59,10 +59,12 @@ pub(crate) enum Report<'a> {
 pub(crate) type Observer<'a> = &'a mut dyn FnMut(Report<'_>) -> Result<(), Error>;
 
 /// Environment variables that programs get from this one: repetitions of long tests.
-const PASSED_ON: [&str; 3] = [
+const PASSED_ON: [&str; 5] = [
     "VMBOOT_INTERRUPTS",
+    "VMBOOT_KVM_FAULTS",
     "VMBOOT_SANDBOX_CALLS",
     "VMBOOT_SANDBOX_CYCLES",
+    "VMBOOT_SOAK",
 ];
 
 /// The environment of a program; `fixtures` is the directory as the program sees it.

@@ -46,6 +46,15 @@ pub(super) fn create(fd: &VmFd, kind: kvm_device_type) -> Result<DeviceFd, kvm_i
     })
 }
 
+/// Creates a device; `None` if the host does not have it.
+pub(super) fn create_if_supported(fd: &VmFd, kind: kvm_device_type) -> Result<Option<DeviceFd>, KvmError> {
+    match create(fd, kind) {
+        Ok(device) => Ok(Some(device)),
+        Err(error) if error.errno() == libc::ENODEV => Ok(None),
+        Err(error) => Err(failed_request("KVM_CREATE_DEVICE")(error)),
+    }
+}
+
 /// Types of devices.
 pub(super) const V2: kvm_device_type = kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V2;
 pub(super) const V3: kvm_device_type = kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3;

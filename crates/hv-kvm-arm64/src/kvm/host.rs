@@ -6,7 +6,7 @@ use kvm_bindings::{
     KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_PSCI_0_2, KVM_CAP_ARM_VM_IPA_SIZE, KVM_CAP_ONE_REG,
     KVM_CAP_VCPU_EVENTS, kvm_enable_cap,
 };
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_ioctls::{Kvm, VmFd};
 
 use super::request::failed_request;
 use crate::KvmError;
@@ -44,23 +44,24 @@ pub(super) const IPA_SIZE: Capability = Capability::limit(
 /// Number of bits of guest physical addresses on hosts that do not report it.
 const DEFAULT_ADDRESS_BITS: u32 = 40;
 
+/// Number of bits of guest physical addresses; `None` on hosts that do not report it.
+fn ipa_limit(kvm: &Kvm) -> Result<Option<u32>, KvmError> {
+    let bits = u32::try_from(hv_kvm::capability(kvm, KVM_CAP_ARM_VM_IPA_SIZE)?).ok();
+    Ok(bits.filter(|&bits| bits > 0))
+}
+
 /// Number of bits of guest physical addresses.
-pub(super) fn address_bits(kvm: &Kvm) -> u32 {
-    u32::try_from(kvm.get_host_ipa_limit())
-        .ok()
-        .filter(|&bits| bits > 0)
-        .unwrap_or(DEFAULT_ADDRESS_BITS)
+pub(super) fn address_bits(kvm: &Kvm) -> Result<u32, KvmError> {
+    Ok(ipa_limit(kvm)?.unwrap_or(DEFAULT_ADDRESS_BITS))
 }
 
 /// Creates a virtual machine with the largest guest physical address space of the host, which exits on accesses without a valid instruction
 /// syndrome.
 pub(super) fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
-    let fd = hv_kvm::retry_interrupted(|| {
-        if kvm.check_extension(Cap::ArmVmIPASize) {
-            kvm.create_vm_with_ipa_size(address_bits(kvm))
-        } else {
-            kvm.create_vm()
-        }
+    let ipa_limit = ipa_limit(kvm)?;
+    let fd = hv_kvm::retry_interrupted(|| match ipa_limit {
+        Some(bits) => kvm.create_vm_with_ipa_size(bits),
+        None => kvm.create_vm(),
     })
     .map_err(failed_request("KVM_CREATE_VM"))?;
     // Without this capability, KVM_RUN fails on an access without a valid instruction syndrome and does not report the

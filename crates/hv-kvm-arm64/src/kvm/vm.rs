@@ -14,7 +14,7 @@ use kvm_bindings::{
     KVM_ARM_VCPU_SVE, KVM_CAP_ARM_PMU_V3, KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC,
     KVM_CAP_ARM_SVE, KVM_CAP_DEVICE_CTRL, kvm_vcpu_init,
 };
-use kvm_ioctls::{Cap, Kvm};
+use kvm_ioctls::Kvm;
 
 use super::{
     gic::{self as device},
@@ -71,13 +71,13 @@ fn open() -> Result<Kvm, HarnessError> {
     hv_kvm::open(&CAPABILITIES)
 }
 
-fn features(kvm: &Kvm) -> VcpuFeatures {
-    VcpuFeatures {
-        pmu: kvm.check_extension(Cap::ArmPmuV3),
-        sve: kvm.check_extension(Cap::ArmSve),
-        pointer_auth: kvm.check_extension(Cap::ArmPtrAuthAddress)
-            && kvm.check_extension(Cap::ArmPtrAuthGeneric),
-    }
+fn features(kvm: &Kvm) -> Result<VcpuFeatures, HarnessError> {
+    let has = |number| hv_kvm::capability(kvm, number).map(|value| value > 0);
+    Ok(VcpuFeatures {
+        pmu: has(KVM_CAP_ARM_PMU_V3)?,
+        sve: has(KVM_CAP_ARM_SVE)?,
+        pointer_auth: has(KVM_CAP_ARM_PTRAUTH_ADDRESS)? && has(KVM_CAP_ARM_PTRAUTH_GENERIC)?,
+    })
 }
 
 impl KvmVm {
@@ -89,13 +89,18 @@ impl KvmVm {
     pub fn host_capabilities() -> Result<HostCapabilities, KvmError> {
         let kvm = open()?;
         let (v3, v2) = (host::create_vm(&kvm)?, host::create_vm(&kvm)?);
-        let gic_v3 = device::create(&v3, device::V3);
+        // An ITS belongs to a GICv3, which lives until the end of the function.
+        let gic_v3 = device::create_if_supported(&v3, device::V3)?;
+        let its = match gic_v3 {
+            Some(_) => device::create_if_supported(&v3, device::ITS)?,
+            None => None,
+        };
         Ok(HostCapabilities {
-            address_bits: host::address_bits(&kvm),
-            features: features(&kvm),
-            gic_v2: device::create(&v2, device::V2).is_ok(),
-            gic_v3: gic_v3.is_ok(),
-            its: gic_v3.is_ok() && device::create(&v3, device::ITS).is_ok(),
+            address_bits: host::address_bits(&kvm)?,
+            features: features(&kvm)?,
+            gic_v2: device::create_if_supported(&v2, device::V2)?.is_some(),
+            gic_v3: gic_v3.is_some(),
+            its: its.is_some(),
         })
     }
 
@@ -108,7 +113,7 @@ impl KvmVm {
     pub fn new(layout: &Layout) -> Result<Self, KvmError> {
         let features = layout.features;
         let kvm = open()?;
-        let host = self::features(&kvm);
+        let host = self::features(&kvm)?;
         for (wanted, has, name) in [
             (features.pmu, host.pmu, "KVM_CAP_ARM_PMU_V3"),
             (features.sve, host.sve, "KVM_CAP_ARM_SVE"),
@@ -122,6 +127,7 @@ impl KvmVm {
                 return Err(HarnessError::MissingCapability { name }.into());
             }
         }
+        let address_bits = host::address_bits(&kvm)?;
         let fd = host::create_vm(&kvm)?;
         let mut target = kvm_vcpu_init::default();
         fd.get_preferred_target(&mut target)
@@ -140,11 +146,7 @@ impl KvmVm {
         Ok(Self(Arc::new(Machine {
             file: VmFile::new(
                 fd,
-                RamConstraints::new(
-                    host::page_size(),
-                    host::address_bits(&kvm),
-                    layout.gic.ranges().collect(),
-                ),
+                RamConstraints::new(host::page_size(), address_bits, layout.gic.ranges().collect()),
             ),
             gic: OnceLock::new(),
             vcpus: layout.vcpus,

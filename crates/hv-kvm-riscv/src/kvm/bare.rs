@@ -41,7 +41,7 @@ impl KvmBareVm {
         let disabled_extensions = config.disabled_extensions()?;
         let process = Process::get()?;
         let fd = process.create_vm()?;
-        let constraints = RamConstraints::new(PAGE, address_bits(&fd), Vec::new());
+        let constraints = RamConstraints::new(PAGE, address_bits(&fd)?, Vec::new());
         // SAFETY: vCPUs are created by `KvmBareVcpu::create` only. Their descriptors and mappings are in the field `file`, which is dropped
         // before the field `machine`; no method gives them away. So they are closed when the last reference to `Machine` is dropped. There
         // are no other descriptors of the machine.

@@ -89,11 +89,9 @@ pub(super) fn open() -> Result<Kvm, HarnessError> {
 }
 
 /// Number of bits of guest physical addresses; 64 if KVM does not report it.
-pub(super) fn address_bits(vm: &VmFd) -> u32 {
-    u32::try_from(vm.check_extension_raw(KVM_CAP_VM_GPA_BITS.into()))
-        .ok()
-        .filter(|&bits| bits > 0)
-        .unwrap_or(u64::BITS)
+pub(super) fn address_bits(vm: &VmFd) -> Result<u32, HarnessError> {
+    let bits = u32::try_from(hv_kvm::vm_capability(vm, KVM_CAP_VM_GPA_BITS)?).ok();
+    Ok(bits.filter(|&bits| bits > 0).unwrap_or(u64::BITS))
 }
 
 /// Locks `mutex`. No code panics with the lock held.

@@ -6,7 +6,7 @@ use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::{IrqError, Vm};
 use hv_kvm::{RamConstraints, VmFile};
-use kvm_ioctls::Cap;
+use kvm_bindings::KVM_CAP_MAX_VCPUS;
 
 use super::{
     aia::Aia,
@@ -38,7 +38,7 @@ impl KvmVm {
         let kvm = open()?;
         let vcpus = layout.vcpus;
         let fd = hv_kvm::retry_interrupted(|| kvm.create_vm()).map_err(failed_request("KVM_CREATE_VM"))?;
-        let max = u32::try_from(fd.check_extension_int(Cap::MaxVcpus)).unwrap_or(0);
+        let max = u32::try_from(hv_kvm::vm_capability(&fd, KVM_CAP_MAX_VCPUS)?).unwrap_or(0);
         if vcpus > max {
             return Err(KvmError::HostMismatch {
                 what: "the number of vCPUs",
@@ -47,7 +47,7 @@ impl KvmVm {
             });
         }
         let aia = Aia::create(&fd, layout.irqchip, vcpus)?;
-        let constraints = RamConstraints::new(PAGE, address_bits(&fd), layout.irqchip.ranges());
+        let constraints = RamConstraints::new(PAGE, address_bits(&fd)?, layout.irqchip.ranges());
         Ok(Self(Arc::new_cyclic(|machine| {
             let irqchip = match (aia, layout.irqchip) {
                 (Some(aia), _) => Irqchip::Aia(aia),

@@ -36,7 +36,7 @@ impl KvmVcpu {
         let id = machine.topology.apic_id(index).into();
         let fd = retry_interrupted(|| machine.file.fd().create_vcpu(id))
             .map_err(failed_request("KVM_CREATE_VCPU"))?;
-        let extra_xsave_words = xsave::extra_words(machine.file.fd());
+        let extra_xsave_words = xsave::extra_words(machine.file.fd())?;
         let cpuid = convert::to_cpuid(&machine.cpuid(index))?;
         fd.set_cpuid2(&cpuid).map_err(failed_request("KVM_SET_CPUID2"))?;
         let mut vcpu = Self {

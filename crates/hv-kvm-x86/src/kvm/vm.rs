@@ -10,7 +10,6 @@ use kvm_bindings::{
     KVM_CAP_IRQCHIP, KVM_CAP_PIT_STATE2, KVM_CAP_PIT2, KVM_CAP_READONLY_MEM, KVM_CAP_TSC_DEADLINE_TIMER,
     KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
 };
-use kvm_ioctls::Cap;
 
 use super::{
     convert, groups,
@@ -109,7 +108,7 @@ impl KvmVm {
             file: VmFile::new(fd, RamConstraints::new(PAGE, u64::BITS, vec![layout::RESERVED])),
             topology,
             supported,
-            tsc_deadline: kvm.check_extension(Cap::TscDeadlineTimer),
+            tsc_deadline: hv_kvm::capability(&kvm, KVM_CAP_TSC_DEADLINE_TIMER)? > 0,
             msrs: msrs.into_iter().collect(),
             irqchip_reset_state,
         })))

@@ -1,22 +1,20 @@
 //! XSAVE areas of run-time size.
 #![expect(unsafe_code, reason = "passes XSAVE areas of run-time size to KVM")]
 
-use kvm_bindings::{Xsave as KvmXsave, kvm_xsave};
-use kvm_ioctls::{Cap, VcpuFd, VmFd};
+use kvm_bindings::{KVM_CAP_XSAVE2, Xsave as KvmXsave, kvm_xsave};
+use kvm_ioctls::{VcpuFd, VmFd};
 
 use super::request::failed_request;
 use crate::{KvmError, Xsave};
 
 /// Size of the XSAVE area beyond the first 4096 bytes, in words; `None` on kernels without `KVM_CAP_XSAVE2`. It is read after a vCPU of
 /// the machine exists: from then on the state components of guests are fixed.
-pub(super) fn extra_words(vm: &VmFd) -> Option<usize> {
-    usize::try_from(vm.check_extension_int(Cap::Xsave2))
-        .ok()
-        .filter(|&size| size > 0)
-        .map(|size| {
-            size.saturating_sub(size_of::<kvm_xsave>())
-                .div_ceil(size_of::<u32>())
-        })
+pub(super) fn extra_words(vm: &VmFd) -> Result<Option<usize>, KvmError> {
+    let size = usize::try_from(hv_kvm::vm_capability(vm, KVM_CAP_XSAVE2)?).ok();
+    Ok(size.filter(|&size| size > 0).map(|size| {
+        size.saturating_sub(size_of::<kvm_xsave>())
+            .div_ceil(size_of::<u32>())
+    }))
 }
 
 /// Reads the area (`KVM_GET_XSAVE2`). `extra` is the result of [`extra_words`].

@@ -22,6 +22,6 @@ pub fn shared(capabilities: &[Capability]) -> Result<&'static Kvm, HarnessError>
         // Of several threads, one wins; the others close their descriptors.
         SHARED.get_or_init(|| kvm)
     };
-    query(kvm, capabilities).check()?;
+    query(kvm, capabilities)?.check()?;
     Ok(kvm)
 }

@@ -1,12 +1,27 @@
 //! Test cases.
 
+use std::error::Error;
+use std::fmt;
+
 use hv_kvm_test::explain;
 use libtest_mimic::{Completion, Trial};
 
 use super::fixtures::Needs;
 
 /// Result of a case. The error message contains the output of the guest.
-pub(crate) type TestResult = Result<(), Box<dyn std::error::Error>>;
+pub(crate) type TestResult = Result<(), Box<dyn Error>>;
+
+/// Error of a case that cannot run on this host.
+#[derive(Debug)]
+pub(crate) struct Unsupported(pub(crate) String);
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Unsupported {}
 
 /// A case and its requirements.
 pub(crate) struct Case {
@@ -20,9 +35,13 @@ impl Case {
         let Self { name, needs, run } = self;
         Trial::ignorable_test(name, move || match needs.skip_reason() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => run()
-                .map(|()| Completion::Completed)
-                .map_err(|error| explain(&*error).into()),
+            None => match run() {
+                Ok(()) => Ok(Completion::Completed),
+                Err(error) => match error.downcast_ref() {
+                    Some(Unsupported(reason)) => Ok(Completion::ignored_with(reason)),
+                    None => Err(explain(&*error).into()),
+                },
+            },
         })
     }
 }

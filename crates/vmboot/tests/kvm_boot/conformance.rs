@@ -4,6 +4,7 @@ mod build;
 mod checks;
 mod device_tree;
 mod expectation;
+mod faults;
 mod pc;
 mod soak;
 

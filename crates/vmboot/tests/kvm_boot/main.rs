@@ -12,11 +12,14 @@ mod disks;
 mod doctor;
 mod firmware;
 mod fixtures;
+#[path = "../shared/held.rs"]
+mod held;
 mod kaslr;
 mod kernels;
 mod linux;
 mod machine;
 mod setup;
+mod supervised;
 mod uki;
 mod xen;
 

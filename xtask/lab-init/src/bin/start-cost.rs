@@ -1,4 +1,4 @@
-//! Counts what `vmboot run` does from `exec` to the first `KVM_RUN`.
+//! Counts what `vmboot run` does from `exec` to the first `KVM_RUN`: system calls, page faults and instructions.
 //!
 //! `start-cost PROGRAM ARGUMENT...` measures `PROGRAM run --map-files ARGUMENT...`, and `start-cost --prepared PROGRAM ARGUMENT...` a start from the file that `PROGRAM
 //! prepare ARGUMENT...` writes. It runs the program twice: with `--timeline` added, to its end; and under ptrace(2) up to the first `ioctl` that is
@@ -85,8 +85,11 @@ mod linux {
 
     fn measure(program: &str, args: &[String]) -> Result<(), Failure> {
         let (planned_ms, start_ms) = times(program, args)?;
+        let counts = counts(program, args)?;
         let cost = StartCost {
-            calls: calls(program, args)?,
+            calls: counts.calls,
+            minor_faults: counts.faults.minor,
+            major_faults: counts.faults.major,
             planned_ms,
             start_ms,
         };
@@ -124,8 +127,47 @@ mod linux {
         ))
     }
 
-    /// Counts the system calls up to the first `KVM_RUN`.
-    fn calls(program: &str, args: &[String]) -> Result<u32, Failure> {
+    /// Page faults of all threads of a process.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Faults {
+        minor: u64,
+        major: u64,
+    }
+
+    impl Faults {
+        fn of(process: Pid) -> Result<Self, Failure> {
+            Self::parse(&fs::read_to_string(format!("/proc/{process}/stat"))?)
+        }
+
+        /// Takes `/proc/PID/stat`: number, name in parentheses, state, and numbers (proc_pid_stat(5)).
+        fn parse(line: &str) -> Result<Self, Failure> {
+            /// Places behind the name of fields 10 and 12, `minflt` and `majflt`.
+            const PLACES: [usize; 2] = [7, 9];
+            let (_, fields) = line.rsplit_once(") ").ok_or("no name in /proc/PID/stat")?;
+            let fields: Vec<&str> = fields.split(' ').collect();
+            let [minor, major] = PLACES.map(|place| fields.get(place).copied().unwrap_or_default().parse());
+            Ok(Self {
+                minor: minor?,
+                major: major?,
+            })
+        }
+
+        fn since(self, before: Self) -> Self {
+            Self {
+                minor: self.minor - before.minor,
+                major: self.major - before.major,
+            }
+        }
+    }
+
+    /// What a program does from its start to the first `KVM_RUN`.
+    struct Counts {
+        calls: u32,
+        faults: Faults,
+    }
+
+    /// Counts up to the first `KVM_RUN`.
+    fn counts(program: &str, args: &[String]) -> Result<Counts, Failure> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(TRACED)
             .arg(program)
@@ -141,7 +183,7 @@ mod linux {
         counted
     }
 
-    fn trace(first: Pid) -> Result<u32, Failure> {
+    fn trace(first: Pid) -> Result<Counts, Failure> {
         let options =
             Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
         match waitpid(first, None)? {
@@ -149,6 +191,8 @@ mod linux {
             WaitStatus::Stopped(_, Signal::SIGTRAP) => ptrace::setoptions(first, options)?,
             other => return Err(format!("the program did not start: {other:?}").into()),
         }
+        // Those of this program, before it became the other.
+        let faults_before = Faults::of(first)?;
         ptrace::syscall(first, None)?;
         let mut calls = 0;
         let mut in_call = BTreeSet::new();
@@ -162,7 +206,8 @@ mod linux {
                         in_call.insert(thread);
                         calls += 1;
                         if is_kvm_run(&fs::read_to_string(format!("/proc/{thread}/syscall"))?) {
-                            return Ok(calls);
+                            let faults = Faults::of(first)?.since(faults_before);
+                            return Ok(Counts { calls, faults });
                         }
                     }
                     ptrace::syscall(thread, None)?;
@@ -207,8 +252,17 @@ mod linux {
         }
 
         #[test]
+        fn faults_are_in_the_tenth_and_the_twelfth_field() {
+            let faults = Faults::parse("7 (a) b) R 1 7 7 0 -1 4194560 75 3 2 1 0 0 0 0 20 0\n").unwrap();
+            assert_eq!(faults, Faults { minor: 75, major: 2 });
+            assert!(Faults::parse("7 (a) R 1 7").is_err());
+            let of_this = Faults::of(Pid::this()).unwrap();
+            assert!(of_this.minor > 0);
+        }
+
+        #[test]
         fn programs_without_kvm_have_no_cost() {
-            let error = calls("/bin/true", &[]).unwrap_err().to_string();
+            let error = counts("/bin/true", &[]).err().unwrap().to_string();
             // In the test, the traced program is the test itself, which knows no such option.
             assert!(error.contains("did not start"), "{error}");
             assert!(run(&[]).is_err());

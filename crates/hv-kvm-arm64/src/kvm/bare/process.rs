@@ -80,9 +80,9 @@ impl Process {
         Ok(Self {
             kvm,
             target,
-            has_filter: smccc::is_supported(&vm),
+            has_filter: smccc::is_supported(&vm)?,
             page_size: host::page_size(),
-            address_bits: host::address_bits(kvm),
+            address_bits: host::address_bits(kvm)?,
             call_bitmaps: vcpu.registers()?.into_iter().filter(is_bitmap).collect(),
             registers,
             reset_state,

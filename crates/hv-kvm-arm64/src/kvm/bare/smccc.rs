@@ -27,8 +27,15 @@ fn attribute(filter: *const kvm_smccc_filter) -> kvm_device_attr {
 }
 
 /// Whether KVM can forward calls, since Linux 6.4.
-pub(super) fn is_supported(vm: &VmFd) -> bool {
-    vm.has_device_attr(&attribute(ptr::null())).is_ok()
+pub(super) fn is_supported(vm: &VmFd) -> Result<bool, KvmError> {
+    match vm.has_device_attr(&attribute(ptr::null())) {
+        Ok(()) => Ok(true),
+        // Kernels without the attribute, and those without attributes of machines.
+        Err(error) if matches!(error.errno(), libc::ENXIO | libc::EINVAL | libc::ENOTTY) => Ok(false),
+        Err(error) => Err(failed_request("KVM_HAS_DEVICE_ATTR (KVM_ARM_VM_SMCCC_FILTER)")(
+            error,
+        )),
+    }
 }
 
 /// Makes KVM exit on calls of `function`.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::OnceLock};
 
 use boot_core::{GuestRange, cpu::x86_64::cr4};
-use hv_kvm::{Capability, retry_interrupted};
+use hv_kvm::{Capability, capability, retry_interrupted};
 use kvm_bindings::{
     CpuId, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_PMU_CAPABILITY, KVM_CAP_READONLY_MEM, KVM_CAP_SYNC_REGS,
     KVM_CAP_X86_MSR_FILTER, KVM_MAX_CPUID_ENTRIES, KVM_PMU_CAP_DISABLE, KVM_SYNC_X86_VALID_FIELDS,
@@ -110,7 +110,7 @@ impl Process {
             let vendor = [entry.ebx, entry.edx, entry.ecx].map(u32::to_le_bytes);
             entry.function == 0 && vendor.as_flattened() == b"GenuineIntel"
         });
-        let sync = kvm.check_extension_raw(KVM_CAP_SYNC_REGS.into());
+        let sync = capability(kvm, KVM_CAP_SYNC_REGS)?;
         let table = bare_cpuid::table(&supported, config.entropy);
         let features = bare_cpuid::Features::of(&table);
         let mut process = Self {
@@ -120,9 +120,8 @@ impl Process {
             cr4: features.cr4,
             xcr0: features.xcr0,
             is_intel,
-            has_pmu_capability: kvm.check_extension_raw(KVM_CAP_PMU_CAPABILITY.into()) > 0,
-            denies_msrs: config.msrs == MsrAccess::Denied
-                && kvm.check_extension_raw(KVM_CAP_X86_MSR_FILTER.into()) > 0,
+            has_pmu_capability: capability(kvm, KVM_CAP_PMU_CAPABILITY)? > 0,
+            denies_msrs: config.msrs == MsrAccess::Denied && capability(kvm, KVM_CAP_X86_MSR_FILTER)? > 0,
             registers: Registers {
                 has_sync: u32::try_from(sync)
                     .is_ok_and(|sync| sync & KVM_SYNC_X86_VALID_FIELDS == KVM_SYNC_X86_VALID_FIELDS),
@@ -132,7 +131,7 @@ impl Process {
         };
         let vm = process.create_vm()?;
         let mut vcpu = process.create_vcpu(&vm)?;
-        process.registers.extra_xsave_words = xsave::extra_words(&vm);
+        process.registers.extra_xsave_words = xsave::extra_words(&vm)?;
         process.registers.event_flags = vcpu
             .fd()
             .get_vcpu_events()
@@ -159,8 +158,12 @@ impl Process {
         }
         if self.has_pmu_capability {
             let disable = enable_cap(KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE.into());
-            // A host without the module parameter `enable_pmu` has none to disable, and refuses.
-            let _hidden_anyway = vm.enable_cap(&disable);
+            match vm.enable_cap(&disable) {
+                Ok(()) => {}
+                // A host without the module parameter `enable_pmu` has none to disable, and refuses.
+                Err(error) if error.errno() == libc::EINVAL => {}
+                Err(error) => return Err(failed_request("KVM_ENABLE_CAP (KVM_CAP_PMU_CAPABILITY)")(error)),
+            }
         }
         Ok(vm)
     }
@@ -199,8 +202,16 @@ impl Process {
         let candidates: Vec<_> = candidates.into_iter().collect();
         let values = msrs::read_all(vcpu.fd(), &candidates)?;
         // KVM rejects writes of read-only registers, even of their values.
-        let accepts = |&(msr, value): &(Msr, u64)| msrs::write(vcpu.fd(), &[(msr, value)]).is_ok();
-        Ok(values.into_iter().filter(accepts).map(|(msr, _)| msr).collect())
+        let mut accepted = Vec::new();
+        for (msr, value) in values {
+            match msrs::write(vcpu.fd(), &[(msr, value)]) {
+                Ok(()) => accepted.push(msr),
+                Err(KvmError::SetMsr { .. }) => {}
+                // A register that is left out would keep what a guest wrote to it.
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(accepted)
     }
 }
 

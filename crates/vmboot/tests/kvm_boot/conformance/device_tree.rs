@@ -13,6 +13,7 @@ use hv_core::{Fault, Outcome, UnhandledAccessPolicy};
 
 use super::build::{Build, bytes, case, range};
 use super::checks::{conforms, echoes, ends, hangs, moves};
+use super::faults::every_call_fails;
 use super::soak::holds_nothing;
 use crate::board::Board;
 use crate::boot::Run;
@@ -53,12 +54,15 @@ impl Matrix<'_> {
         for &build in self.movable {
             cases.push(case("moved", build, board, move || moved(build, board)));
         }
-        for &(name, board) in self.boards {
+        for &(board_name, board) in self.boards {
             let build = self.first;
-            cases.push(conforming(name, build, with_four_cpus(board)));
-            let name = format!("{name}::serial-input-by-interrupt");
+            cases.push(conforming(board_name, build, with_four_cpus(board)));
+            let name = format!("{board_name}::serial-input-by-interrupt");
             let typed = move || echoes(build, Setup::of(board), Mode::Echo);
             cases.push(case(&name, build, board, typed));
+            let name = format!("{board_name}::every-call-fails");
+            let failing = move || every_call_fails(build, Setup::of(board));
+            cases.push(case(&name, build, board, failing));
         }
         let build = self.first;
         cases.push(case("many-machines", build, board, move || {

@@ -6,6 +6,7 @@ use hv_core::{Fault, Outcome, ShutdownPolicy};
 
 use super::build::{Build, bytes, case, range};
 use super::checks::{conforms, echoes, ends, hangs, moves};
+use super::faults::every_call_fails;
 use super::soak::holds_nothing;
 use crate::board::Board;
 use crate::boot::kernel_base;
@@ -193,6 +194,11 @@ pub(super) fn cases() -> Vec<Case> {
         "many-machines",
         pvh,
         Box::new(move || holds_nothing(pvh, &Setup::of(Board::Pc))),
+    ));
+    cases.push(case(
+        "every-call-fails",
+        pvh,
+        Box::new(move || every_call_fails(pvh, Setup::of(Board::Pc))),
     ));
     for build in [pvh, bzimage] {
         for (name, ending) in ENDINGS {

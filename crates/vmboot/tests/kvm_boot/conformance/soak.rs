@@ -54,11 +54,15 @@ pub(super) fn holds_nothing(build: Build, setup: &Setup) -> TestResult {
         conforms(build, setup)?;
     }
     let first = Held::now()?;
-    for _ in WARM_UP..machines {
+    println!("after {WARM_UP} machines {first:?}");
+    for number in WARM_UP + 1..=machines {
         conforms(build, setup)?;
+        if [100, 1000].contains(&number) {
+            println!("after {number} machines {:?}", Held::now()?);
+        }
     }
     let last = Held::now()?;
-    println!("after {WARM_UP} machines {first:?}, after {machines} {last:?}");
+    println!("after {machines} machines {last:?}");
     if last.descriptors == first.descriptors
         && last.mappings <= first.mappings + MORE_MAPPINGS
         && last.resident_kib <= first.resident_kib + MORE_KIB

@@ -6,7 +6,8 @@ use hv_core::virt::Gic;
 use super::Matrix;
 use crate::board::Board;
 use crate::case::Case;
-use crate::conformance::build::Build;
+use crate::conformance::build::{Build, case};
+use crate::conformance::faults::every_call_of;
 
 const fn image(name: &'static str, file: &'static str) -> Build {
     Build {
@@ -54,5 +55,10 @@ pub(in crate::conformance) fn cases() -> Vec<Case> {
         first: plain,
         boards: &BOARDS,
     };
-    matrix.cases()
+    let mut cases = matrix.cases();
+    let (_, board) = BOARDS[0];
+    cases.push(case("host-query::every-call-fails", plain, board, || {
+        every_call_of(|| Ok(hv_kvm_arm64::host_capabilities().map(drop)?))
+    }));
+    cases
 }
