@@ -8,7 +8,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
-use boot_core::{GuestMemory as _, LoadError, MemoryMap};
+use boot_core::{GuestMemory as _, GuestRange, LoadError, MemoryMap};
 use guest_ram::{FileMapping, GuestRam, Memfd, PreparedBoot};
 use libfuzzer_sys::fuzz_target;
 
@@ -53,9 +53,10 @@ fn check_loaded(boot: &PreparedBoot, ram: &GuestRam) {
         }
     }
     for zeros in boot.zeros() {
-        let is_page = |addr: u64| boot.pages().iter().any(|pages| pages.range.contains(addr));
+        let has = |range: GuestRange, addr| (range.start()..range.end()).contains(&addr);
+        let is_page = |addr| boot.pages().iter().any(|pages| has(pages.range, addr));
         for addr in [zeros.start(), zeros.end().saturating_sub(1)] {
-            if zeros.contains(addr) && !is_page(addr) {
+            if has(*zeros, addr) && !is_page(addr) {
                 ram.read(addr, &mut found[..1]).expect("zeros are memory");
                 assert_eq!(found[0], 0);
             }
