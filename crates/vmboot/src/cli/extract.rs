@@ -11,7 +11,7 @@ use fmt_wrapped::{Limits, find, open};
 use vmboot::report::{LayerReport, SectionReport};
 
 use super::dump;
-use super::file::{self, FileError};
+use super::file::{self, FileError, WriteError};
 use super::output;
 use super::result::CommandResult;
 use super::uki::{self, UkiSections, wrappers};
@@ -39,14 +39,6 @@ struct NotWrapped;
 struct OverlapError {
     all: u64,
     len: u64,
-}
-
-/// A layer cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write {}", path.display())]
-struct WriteError {
-    path: PathBuf,
-    source: io::Error,
 }
 
 pub(crate) fn run(args: &Args) -> CommandResult {

@@ -69,6 +69,14 @@ pub(crate) enum FileError {
     Content { name: Name, source: Box<dyn Error> },
 }
 
+/// A file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub(crate) struct WriteError {
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
+}
+
 impl FileError {
     /// Adds `path` to an error.
     pub(crate) fn with_path<E: Error + 'static>(path: &Path) -> impl FnOnce(E) -> Self + use<'_, E> {

@@ -1,7 +1,7 @@
 //! `vmboot prepare`.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use guest_ram::PreparedBoot;
 
 use super::advised::AdvisedError;
 use super::boot::BootArgs;
+use super::file::WriteError;
 use super::host_machine::host_machine;
 use super::output::note;
 use super::prepared::Notes;
@@ -23,14 +24,6 @@ pub(crate) struct Args {
     /// File to write. It must not exist: machines that run from an older file may have mapped it.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-}
-
-/// The file cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write {}", path.display())]
-struct WriteError {
-    path: PathBuf,
-    source: io::Error,
 }
 
 pub(crate) fn run(args: &Args) -> CommandResult {
