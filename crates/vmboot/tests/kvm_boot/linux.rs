@@ -361,7 +361,7 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
             "acpi tables: APIC DSDT FACP{of_arch}{pptt}{slit} SPCR{srat}\r\n"
         ));
         // Only the decompressor of a bzImage sets the flag.
-        if kernel.protocol == "linux" {
+        if kernel.file.ends_with("bzImage") {
             expected.push("kaslr: on\r\n".to_owned());
         }
     }
