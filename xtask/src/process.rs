@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::error::{Error, WithPath as _};
 
@@ -78,6 +79,12 @@ impl Running {
         Ok(Self { child, name })
     }
 
+    /// Starts `command` on the processor that this thread is on, where all its threads stay.
+    pub(crate) fn start_on_one_processor(command: &mut Command) -> Result<Self, Error> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        on_one_processor(|| Self::start(command)).map_err(|source| Error::Start { program, source })?
+    }
+
     /// The process itself, for its pipes.
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child
@@ -106,6 +113,17 @@ impl Drop for Running {
             let _: io::Result<ExitStatus> = self.child.wait();
         }
     }
+}
+
+/// Calls `start` while this thread may use one processor only. What it starts inherits that.
+fn on_one_processor<T>(start: impl FnOnce() -> T) -> io::Result<T> {
+    let all = sched_getaffinity(None)?;
+    let mut one = CpuSet::new();
+    one.set(sched_getcpu());
+    sched_setaffinity(None, &one)?;
+    let started = start();
+    sched_setaffinity(None, &all)?;
+    Ok(started)
 }
 
 /// Kills the process `id`, which this program started and has not waited for.
@@ -280,6 +298,16 @@ mod tests {
         let id = running.id();
         drop(running);
         assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn a_program_on_one_processor_leaves_all_of_them_to_this_thread() {
+        let before = sched_getaffinity(None).unwrap();
+        let mut command = Command::new("sleep");
+        let running = Running::start_on_one_processor(command.arg("1000")).unwrap();
+        let id = Pid::from_raw(running.id().try_into().unwrap());
+        assert_eq!(sched_getaffinity(id).unwrap().count(), 1);
+        assert_eq!(sched_getaffinity(None).unwrap(), before);
     }
 
     #[test]

@@ -273,7 +273,12 @@ impl Lab {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
-        let mut running = Running::start(&mut command)?;
+        let start = if self.machine.is_on_one_processor {
+            Running::start_on_one_processor
+        } else {
+            Running::start
+        };
+        let mut running = start(&mut command)?;
         let id = running.id();
         let Some(stdout) = running.child().stdout.take() else {
             return Err(BootError::Ended);
