@@ -5,7 +5,6 @@
 
 #![no_main]
 
-use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
 use boot_core::{GuestMemory as _, GuestRange, LoadError, MemoryMap};
@@ -99,7 +98,6 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut saved = Vec::new();
     boot.save(&mut saved).expect("the pages are in the file");
-    saved.flush().expect("a vector");
     let again = file(&saved, saved.len()).expect("a memory file");
     let again = PreparedBoot::open(again.into_file(), FileMapping::Sealed).expect("a saved boot");
     assert_eq!((again.cpus(), again.zeros()), (boot.cpus(), boot.zeros()));

@@ -25,33 +25,32 @@ pub(crate) fn static_program(
     package: &str,
     name: &str,
 ) -> Result<PathBuf, Error> {
-    let mut command = static_cargo(workspace, row, "build")?;
-    command.args(["--package", package, "--bin", name]);
-    let log = workspace.log(&format!("build-{name}"))?;
-    {
-        let _step = Step::start(format!("building {name} for {}", row.std_target));
-        process::run_logged(&mut command, &log)?;
-    }
+    build_static(workspace, row, package, name, &[])?;
     Ok(static_output(workspace, row).join(name))
 }
 
 /// The program `name` of the package `name` as its users have it: with the profile `release`, without assertions.
 pub(crate) fn static_release(workspace: &Workspace, row: &ArchRow, name: &str) -> Result<PathBuf, Error> {
-    let mut command = static_cargo(workspace, row, "build")?;
-    command.args(["--release", "--package", name, "--bin", name]);
-    let log = workspace.log(&format!("build-{name}-release"))?;
-    {
-        let _step = Step::start(format!(
-            "building {name} for {} with the profile release",
-            row.std_target
-        ));
-        process::run_logged(&mut command, &log)?;
-    }
+    build_static(workspace, row, name, name, &["--release"])?;
     let output = workspace.xtask("static").join(row.std_target);
     Ok(output.join("release").join(name))
 }
 
-/// Output directory of [`static_cargo`] for `row`.
+fn build_static(
+    workspace: &Workspace,
+    row: &ArchRow,
+    package: &str,
+    name: &str,
+    profile: &[&str],
+) -> Result<(), Error> {
+    let mut command = static_cargo(workspace, row, "build")?;
+    command.args(profile).args(["--package", package, "--bin", name]);
+    let log = workspace.log(&format!("build-{name}"))?;
+    let _step = Step::start(format!("building {name} for {}", row.std_target));
+    process::run_logged(&mut command, &log)
+}
+
+/// Output directory of [`static_cargo`] for `row`, with its own profile.
 pub(crate) fn static_output(workspace: &Workspace, row: &ArchRow) -> PathBuf {
     workspace.xtask("static").join(row.std_target).join("debug")
 }

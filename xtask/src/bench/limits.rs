@@ -15,8 +15,15 @@ pub(super) struct Limits {
     pub(super) entry: Ratio,
     /// By the name of the row.
     pub(super) load: BTreeMap<String, f64>,
-    /// By the way of the start.
-    pub(super) start: BTreeMap<String, Start>,
+    pub(super) start: Starts,
+}
+
+/// The limits of each way to start.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Starts {
+    pub(super) kernel_file: Start,
+    pub(super) prepared_boot: Start,
 }
 
 /// The largest ratio that is good enough.
@@ -63,8 +70,7 @@ mod tests {
         let limits = Limits::read();
         assert!(!limits.load.is_empty());
         assert!(limits.boot.ratio > 0.0 && limits.entry.ratio > 0.0);
-        assert!(!limits.start.is_empty());
-        for start in limits.start.values() {
+        for start in [limits.start.kernel_file, limits.start.prepared_boot] {
             assert!(start.calls > 0 && start.page_faults > 0 && start.million_instructions > 0.0);
         }
     }

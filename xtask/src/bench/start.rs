@@ -21,32 +21,53 @@ use crate::workspace::Workspace;
 /// Time for one boot, and two starts.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// A way to start, in words, and the first arguments of `start-cost` for it.
-const WAYS: [(&str, &[&str]); 2] = [("kernel file", &[]), ("prepared boot", &["--prepared"])];
+/// A way to start.
+struct Way {
+    name: &'static str,
+    /// The first arguments of `start-cost` for it.
+    first: &'static [&'static str],
+    limits: limits::Start,
+}
 
 /// Counts, prints the counts, and checks them if `args` asks for that. The clock of the lab counts instructions.
 pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs) -> Result<(), Error> {
+    let limits = Limits::read().start;
+    let ways = [
+        Way {
+            name: "kernel file",
+            first: &[],
+            limits: limits.kernel_file,
+        },
+        Way {
+            name: "prepared boot",
+            first: &["--prepared"],
+            limits: limits.prepared_boot,
+        },
+    ];
     let runner = Runner::ensure(workspace, row, args.host)?.with_clock(Clock::Instructions);
-    let tasks = WAYS.map(|(_, first)| task(workspace, row, first));
-    let tasks = tasks.into_iter().collect::<Result<_, _>>()?;
+    let boot = task(workspace, row)?;
+    let tasks = ways.iter().map(|way| {
+        let mut task = boot.clone();
+        task.args.splice(0..0, way.first.iter().copied().map(Arg::from));
+        task
+    });
+    let tasks = tasks.collect();
     print_status(&format!("counting starts of a guest on {}", runner.kind()));
     let (outputs, result) = runner.run_all_captured(workspace, "start-cost", tasks);
     result?;
-    let limits = Limits::read().start;
     let mut all_missed = Vec::new();
-    for ((way, _), output) in WAYS.into_iter().zip(outputs) {
+    for (Way { name, limits, .. }, output) in ways.iter().zip(outputs) {
         let costs: Vec<StartCost> = json_lines::read(&output, "the cost of a start")?;
         let cost = costs.first().ok_or(Error::NoLaps)?;
-        let limit = limits.get(way).ok_or(Error::NoLaps)?;
-        println!("{}, {way}: {}", row.name, text(cost, limit));
-        let missed = missed(cost, limit);
-        all_missed.extend(missed.into_iter().map(|what| format!("{way}: {what}")));
+        println!("{}, {name}: {}", row.name, text(cost, limits));
+        let missed = missed(cost, limits);
+        all_missed.extend(missed.into_iter().map(|what| format!("{name}: {what}")));
     }
     limits::check(args, all_missed)
 }
 
 /// A boot of Debian's kernel; on x86_64 of its vmlinux, whose pages can be mapped.
-fn task(workspace: &Workspace, row: &'static ArchRow, first: &[&str]) -> Result<Task, Error> {
+fn task(workspace: &Workspace, row: &'static ArchRow) -> Result<Task, Error> {
     let image = kernel::ensure(workspace, row, Suite::Trixie)?.image;
     let kernel = match row.arch {
         Arch::X86_64 => fixtures::vmlinux(workspace, &image)?,
@@ -54,8 +75,7 @@ fn task(workspace: &Workspace, row: &'static ArchRow, first: &[&str]) -> Result<
     };
     let initrd = fixtures::linux_initrd(workspace, row)?;
     let vmboot = build::static_release(workspace, row, "vmboot")?;
-    let mut args: Vec<Arg> = first.iter().copied().map(Arg::from).collect();
-    args.push(Arg::File(vmboot));
+    let mut args = vec![Arg::File(vmboot)];
     args.extend(["--cmdline", row.linux_cmdline, "--initrd"].map(Arg::from));
     args.extend([Arg::File(initrd), Arg::File(kernel)]);
     Ok(Task {

@@ -46,8 +46,8 @@ pub(crate) struct Notes {
     pub(crate) summary: String,
     /// Whether the kernel is Linux by evidence.
     pub(crate) is_linux: bool,
-    /// Whether the guest has ACPI tables.
-    pub(crate) has_acpi: bool,
+    /// Address of the guest's ACPI tables, if it has any.
+    acpi_rsdp: Option<u64>,
     /// Size of the guest's RAM in bytes, as in the options.
     memory_len: u64,
     memory: MemoryMap,
@@ -68,7 +68,7 @@ impl Notes {
             vmboot: VERSION.to_owned(),
             summary: description.to_string(),
             is_linux: boot.is_linux,
-            has_acpi: machine.acpi_rsdp.is_some(),
+            acpi_rsdp: machine.acpi_rsdp,
             memory_len: memory,
             memory: machine.memory.clone(),
             vcpus: machine.vcpus,
@@ -117,6 +117,7 @@ impl Prepared {
             return Err(AdvisedError::new(PreparedError::Machine(arch), PREPARE_AGAIN).into());
         }
         machine.memory = notes.memory.clone();
+        machine.acpi_rsdp = notes.acpi_rsdp;
         Ok(machine)
     }
 }

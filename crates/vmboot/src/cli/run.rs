@@ -155,7 +155,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     if let Some(counts) = exit_counts {
         eprint!("{counts}");
     }
-    let is_pc_without_acpi = launch.arch() == Arch::X86_64 && !launch.has_acpi;
+    let is_pc_without_acpi = launch.arch() == Arch::X86_64 && launch.machine.acpi_rsdp.is_none();
     let status = status_of(is_pc_without_acpi, &outcome);
     if status != 0 {
         note(format_args!("vmboot: {outcome}"));

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+/// The drivers of VMX and of SVM.
+const X86_DRIVERS: [&str; 2] = ["kvm_intel", "kvm_amd"];
+
 /// The files below a root directory: that of the host, or of a test.
 #[derive(Clone, Debug)]
 pub(super) struct HostFiles {
@@ -61,11 +64,8 @@ impl HostFiles {
     /// Whether the CPU of an x86 host executes the code of guests: a driver of VMX or SVM is loaded, which refuses other CPUs, or the CPU has the flag. The
     /// list of flags takes the kernel longer.
     pub(super) fn has_x86_virtualization(&self) -> bool {
-        let drivers = ["kvm_intel", "kvm_amd"];
-        let mut loaded = drivers
-            .map(|name| self.root.join("sys/module").join(name))
-            .into_iter();
-        loaded.any(|module| module.exists()) || self.x86_virtualization().is_some()
+        let is_loaded = |driver: &str| self.root.join("sys/module").join(driver).exists();
+        X86_DRIVERS.into_iter().any(is_loaded) || self.x86_virtualization().is_some()
     }
 
     /// The first of these flags that the CPU of an x86 host has.
@@ -88,7 +88,7 @@ impl HostFiles {
 
     /// Whether guests of an x86 host can use hardware virtualization; `None` without a KVM module.
     pub(super) fn is_nesting_enabled(&self) -> Option<bool> {
-        ["kvm_intel", "kvm_amd"]
+        X86_DRIVERS
             .into_iter()
             .find_map(|module| self.text(&format!("sys/module/{module}/parameters/nested")))
             .map(|value| matches!(value.as_str(), "Y" | "1"))

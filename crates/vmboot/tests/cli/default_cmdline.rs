@@ -7,14 +7,35 @@ use crate::{stderr, vmboot};
 
 const MIB: u64 = 1 << 20;
 
+/// Paths of a Linux kernel of each architecture, and of a kernel that is not Linux.
+struct Images {
+    bzimage: String,
+    arm64: String,
+    riscv: String,
+    elf: String,
+}
+
+impl Images {
+    fn write(dir: &tempfile::TempDir) -> Self {
+        let file = |name, bytes: &[u8]| write(dir.path(), name, bytes).to_str().unwrap().to_owned();
+        Self {
+            bzimage: file("bzImage", &bzimage()),
+            arm64: file("Image", &arm64_image(0, MIB, 2)),
+            riscv: file("Image.riscv", &riscv_image(0, MIB)),
+            elf: file("kernel", &kernel()),
+        }
+    }
+}
+
 #[test]
 fn linux_has_a_default_command_line_and_others_have_none() {
     let dir = tempfile::tempdir().unwrap();
-    let file = |name, bytes: &[u8]| write(dir.path(), name, bytes).to_str().unwrap().to_owned();
-    let bzimage = file("bzImage", &bzimage());
-    let arm64 = file("Image", &arm64_image(0, MIB, 2));
-    let riscv = file("Image.riscv", &riscv_image(0, MIB));
-    let elf = file("kernel", &kernel());
+    let Images {
+        bzimage,
+        arm64,
+        riscv,
+        elf,
+    } = Images::write(&dir);
     // The length of the command line in the plan tells whether the guest gets it.
     let check = |args: &[&str], default: Option<&str>, len: Option<usize>| {
         let output = vmboot(&[&["plan", "--json"], args].concat());
@@ -45,11 +66,12 @@ fn linux_has_a_default_command_line_and_others_have_none() {
 #[test]
 fn fast_adds_what_the_command_line_leaves_open() {
     let dir = tempfile::tempdir().unwrap();
-    let file = |name, bytes: &[u8]| write(dir.path(), name, bytes).to_str().unwrap().to_owned();
-    let bzimage = file("bzImage", &bzimage());
-    let arm64 = file("Image", &arm64_image(0, MIB, 2));
-    let riscv = file("Image.riscv", &riscv_image(0, MIB));
-    let elf = file("kernel", &kernel());
+    let Images {
+        bzimage,
+        arm64,
+        riscv,
+        elf,
+    } = Images::write(&dir);
     let digest = |args: &[&str]| -> (Vec<u8>, String) {
         let output = vmboot(&[&["measure"], args].concat());
         assert!(output.status.success(), "{}", stderr(&output));

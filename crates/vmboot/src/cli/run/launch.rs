@@ -23,8 +23,6 @@ pub(super) struct Launch {
     pub(super) summary: String,
     /// Whether the kernel is Linux by evidence.
     pub(super) is_linux: bool,
-    /// Whether the guest has ACPI tables.
-    pub(super) has_acpi: bool,
     /// Whether standard input is one of the files.
     pub(super) reads_stdin: bool,
     /// In the order of the machine's virtio-mmio slots.
@@ -58,7 +56,6 @@ impl Launch {
             machine: boot.machine.clone(),
             summary: description.to_string(),
             is_linux: boot.is_linux,
-            has_acpi: boot.machine.acpi_rsdp.is_some(),
             reads_stdin: boot.reads_stdin,
             disks: std::mem::take(&mut boot.disks),
             protocols: Some(boot.protocols.clone()),
@@ -81,7 +78,6 @@ impl Launch {
             machine,
             summary: notes.summary,
             is_linux: notes.is_linux,
-            has_acpi: notes.has_acpi,
             reads_stdin: false,
             disks: args.disks.open()?,
             protocols: None,
