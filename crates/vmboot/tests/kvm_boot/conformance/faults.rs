@@ -12,12 +12,12 @@ use hv_kvm_test::explain;
 
 use super::build::Build;
 use super::checks::conforms;
-use crate::case::{TestResult, Unsupported};
+use crate::case::TestResult;
 use crate::held::Held;
 use crate::setup::Setup;
 use crate::supervised::{Attempt, Call, Family, Fault, Supervised};
 
-/// The variable that, with the value `all`, makes every call fail, which takes minutes, and those outside of the run of the guest with every error. Without it, the first call of each
+/// The variable that makes every call fail, which takes minutes, and those outside of the run of the guest with every error. Without it, the first call of each
 /// request fails with every error, and of its other calls up to [`MOST`] with one.
 const ALL: &str = "VMBOOT_KVM_FAULTS";
 
@@ -120,15 +120,6 @@ pub(super) fn every_call_fails(build: Build, setup: Setup) -> TestResult {
     every_call_of(move || conforms(build, &setup).map(drop))
 }
 
-/// The same, if [`ALL`] asks for it: an emulated KVM host machine of x86_64 stood still once, minutes after these failures.
-pub(super) fn every_call_fails_on_request(build: Build, setup: Setup) -> TestResult {
-    if std::env::var_os(ALL).is_none() {
-        let reason = format!("set {ALL}=some or {ALL}=all to let calls to KVM fail");
-        return Err(Unsupported(reason).into());
-    }
-    every_call_fails(build, setup)
-}
-
 /// Every call of `work` fails.
 pub(super) fn every_call_of(work: impl Fn() -> TestResult + Send + 'static) -> TestResult {
     let supervised = Supervised::new(move || work().map_err(|error| explain(&*error)))?;
@@ -138,7 +129,7 @@ pub(super) fn every_call_of(work: impl Fn() -> TestResult + Send + 'static) -> T
     let start = Instant::now();
     let calls = Calls::of(&clean(&supervised)?);
     let time_of_one = start.elapsed();
-    let faults = faults(&calls, std::env::var_os(ALL).is_some_and(|value| value == "all"));
+    let faults = faults(&calls, std::env::var_os(ALL).is_some());
     let mut held = Held::now()?;
     let mut wrong = Vec::new();
     let mut tally = Tally::default();
