@@ -33,6 +33,15 @@ impl Mapping for Part {
     }
 }
 
+/// Bytes of the program itself.
+struct Constant(&'static [u8]);
+
+impl Mapping for Constant {
+    fn host(&self) -> *mut u8 {
+        self.0.as_ptr().cast_mut()
+    }
+}
+
 /// A region of guest memory: its guest physical addresses, and shared ownership of its mapping.
 ///
 /// Keep this value for as long as a memory slot refers to the mapping: the memory stays mapped even if the
@@ -78,6 +87,34 @@ impl RamRegion {
         (end <= mapping.len()).then(|| Self {
             range,
             mapping: Arc::new(Part { mapping, offset }),
+        })
+    }
+
+    /// Constant bytes as the memory at `range`, for memory slots that are read-only (`KVM_MEM_READONLY`). All machines of all processes share them. `None`
+    /// if the lengths differ, or the range is empty.
+    ///
+    /// A write through [`host_ptr`](Self::host_ptr) is a `SIGSEGV`; in a slot that is not read-only, an access of the guest fails. Slots need bytes that are
+    /// aligned to the host's page size.
+    ///
+    /// ```
+    /// use boot_core::GuestRange;
+    /// use guest_ram::RamRegion;
+    ///
+    /// #[repr(C, align(4096))]
+    /// struct Rom([u8; 0x2000]);
+    ///
+    /// static ROM: Rom = Rom([0xff; 0x2000]);
+    ///
+    /// let range = GuestRange::new(0xf_e000, 0x2000).unwrap();
+    /// let region = RamRegion::from_static(range, &ROM.0).unwrap();
+    /// assert_eq!(region.host_addr() % 0x1000, 0);
+    /// ```
+    #[must_use]
+    pub fn from_static(range: GuestRange, bytes: &'static [u8]) -> Option<Self> {
+        let has_len = !range.is_empty() && range.len() == arith::to_u64(bytes.len());
+        has_len.then(|| Self {
+            range,
+            mapping: Arc::new(Constant(bytes)),
         })
     }
 
