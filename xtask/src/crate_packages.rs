@@ -17,20 +17,20 @@ use crate::process;
 use crate::progress::Step;
 use crate::workspace::Workspace;
 
-/// Packages every published crate, builds each from its package with its default features, and builds the guest of `templates/` with them.
+/// Packages every published crate, checks that each compiles from its package with its default features, and builds the guest of `templates/` with them.
 pub(crate) fn check(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> {
     let crates = metadata::published_crates(workspace)?;
     package(workspace, &crates)?;
     let directory = workspace.xtask("packages");
     unpack(workspace, &crates, &directory)?;
     for published in &crates {
-        let _step = Step::start(format!("building the package of {}", published.name));
+        let _step = Step::start(format!("compiling the package of {}", published.name));
         let mut command = cargo::command(workspace);
         command
             .current_dir(&directory)
-            .args(["build", "--package", &published.name, "--target-dir"])
+            .args(["check", "--package", &published.name, "--target-dir"])
             .arg(workspace.xtask("packages-target"));
-        process::run_logged(&mut command, &workspace.log("cargo-build-package")?)?;
+        process::run_logged(&mut command, &workspace.log("cargo-check-package")?)?;
     }
     template::check(workspace, rows, &crates, &directory)
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use self::boot::Boot;
 use self::error::FirmwareError;
-use self::job::{Job, goal, timeout};
+use self::job::{Job, PreparedJob, goal, timeout};
 use self::machine::{Disk, Firmware, Setup, Way};
 use self::matrix::{Cell, Outcome};
 use self::medium::kind::Kind;
@@ -143,8 +143,8 @@ impl TestBoot {
         matches!(self.cell.setup.firmware, Firmware::Ours(Way::Efi))
     }
 
-    /// Runs it; `Some` with the message if it fails.
-    pub(crate) fn run(&self, workspace: &Workspace) -> Result<Option<String>, Error> {
+    /// Builds, installs and starts what it needs.
+    pub(crate) fn prepare(&self, workspace: &Workspace) -> Result<PreparedBoot, Error> {
         // A reset goes through EFI.
         let end = if self.is_efi() && self.cell.kind != Some(Kind::Ukify) {
             End::Reboot
@@ -163,10 +163,30 @@ impl TestBoot {
         } else {
             None
         };
-        let boot = job.run(workspace)?;
+        Ok(PreparedBoot {
+            job: job.prepare(workspace)?,
+            bad,
+        })
+    }
+}
+
+/// A boot of the tests whose machine can be started.
+#[derive(Debug)]
+pub(crate) struct PreparedBoot {
+    job: PreparedJob,
+    /// The sector that cannot be read.
+    bad: Option<u64>,
+}
+
+impl PreparedBoot {
+    /// Runs it; `Some` with the message if it fails.
+    pub(crate) fn run(self) -> Result<Option<String>, Error> {
+        let boot = self.job.run()?;
         let failure = match &boot.failure {
             Some(failure) => Some(failure.to_string()),
-            None => bad.and_then(|sector| read_error::missing(&boot.timeline, sector)),
+            None => self
+                .bad
+                .and_then(|sector| read_error::missing(&boot.timeline, sector)),
         };
         Ok(failure.map(|failure| format!("{failure}; the console is in {}", boot.log.display())))
     }

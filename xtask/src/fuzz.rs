@@ -1,11 +1,13 @@
 //! `cargo xtask fuzz`: runs the targets of `fuzz/`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cargo;
-use crate::error::Error;
+use crate::error::{Error, WithPath as _};
 use crate::packages::{self, Package};
+use crate::parallel;
 use crate::process;
 use crate::progress::{Step, print_status};
 use crate::toolchain;
@@ -27,7 +29,8 @@ pub(crate) enum Output {
     Totals,
 }
 
-/// Writes the seeds and runs each target for some seconds.
+/// Writes the seeds and runs each target for some seconds: one after the other if the progress is shown, otherwise as many at a time as this machine has
+/// processors.
 pub(crate) fn run(
     workspace: &Workspace,
     targets: &[String],
@@ -41,11 +44,10 @@ pub(crate) fn run(
     } else {
         targets.to_vec()
     };
-    for target in targets {
-        print_status(&format!("fuzzing {target} for {seconds} s"));
+    let run = |target: &str| {
         let mut command = nightly(workspace, &cargo_fuzz);
         command
-            .args(["run", &target, "--target-dir"])
+            .args(["run", target, "--target-dir"])
             .arg(workspace.xtask("fuzz"));
         command.args([
             "--",
@@ -53,12 +55,49 @@ pub(crate) fn run(
             "-print_final_stats=1",
         ]);
         command.args(LIMITS);
-        if output == Output::Totals {
-            command.arg("-verbosity=0");
+        command
+    };
+    match output {
+        Output::Progress => targets.iter().try_for_each(|target| {
+            print_status(&format!("fuzzing {target} for {seconds} s"));
+            process::run_shown(&mut run(target))
+        }),
+        Output::Totals => {
+            build(workspace, &cargo_fuzz)?;
+            let results = parallel::map(targets, |target| {
+                let log = workspace.log(&format!("fuzz-{target}"))?;
+                process::run_logged(run(&target).arg("-verbosity=0"), &log)?;
+                let inputs = executed_inputs(&fs::read_to_string(&log).with_path(&log)?);
+                println!(
+                    "fuzz {target}: {} inputs in {seconds} s",
+                    inputs.unwrap_or_default()
+                );
+                Ok(())
+            });
+            results.into_iter().collect()
         }
-        process::run_shown(&mut command)?;
     }
-    Ok(())
+}
+
+/// The number of inputs that libFuzzer reports.
+fn executed_inputs(log: &str) -> Option<u64> {
+    let mut lines = log.lines();
+    lines.find_map(|line| {
+        line.strip_prefix("stat::number_of_executed_units:")?
+            .trim()
+            .parse()
+            .ok()
+    })
+}
+
+/// Builds all targets.
+fn build(workspace: &Workspace, cargo_fuzz: &Path) -> Result<(), Error> {
+    let mut command = nightly(workspace, cargo_fuzz);
+    command
+        .args(["build", "--target-dir"])
+        .arg(workspace.xtask("fuzz"));
+    let _step = Step::start("building the fuzz targets");
+    process::run_logged(&mut command, &workspace.log("build-fuzz")?)
 }
 
 /// Installs the compiler of libFuzzer if it is missing.
@@ -84,7 +123,7 @@ fn seeds(workspace: &Workspace) -> Result<(), Error> {
 }
 
 /// The names of all targets.
-fn list(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Result<Vec<String>, Error> {
+fn list(workspace: &Workspace, cargo_fuzz: &Path) -> Result<Vec<String>, Error> {
     let mut command = Command::new(cargo_fuzz);
     command.args(["fuzz", "list"]).current_dir(workspace.root());
     let output = process::output(&mut command, &workspace.log("fuzz-list")?)?;
@@ -96,7 +135,7 @@ fn list(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Result<Vec<String>, Erro
 
 /// cargo-fuzz with a compiler that supports sanitizers: rustup's nightly if installed, otherwise the stable one with
 /// `RUSTC_BOOTSTRAP`.
-fn nightly(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Command {
+fn nightly(workspace: &Workspace, cargo_fuzz: &Path) -> Command {
     let mut command = Command::new(cargo_fuzz);
     command.arg("fuzz").current_dir(workspace.root());
     // Memory that is free stays in a quarantine, by default of 256 MiB, which would count as memory of the target.
@@ -110,4 +149,16 @@ fn nightly(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Command {
         command.env("RUSTC_BOOTSTRAP", "1");
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_inputs_is_one_of_the_totals() {
+        let log = "Done 42 runs in 5 second(s)\nstat::number_of_executed_units: 42\nstat::average_exec_per_sec: 8\n";
+        assert_eq!(executed_inputs(log), Some(42));
+        assert_eq!(executed_inputs("INFO: seed"), None);
+    }
 }

@@ -37,6 +37,7 @@ mod msrv;
 mod mutants;
 mod new_guest;
 mod packages;
+mod parallel;
 mod plot;
 mod process;
 mod profile;

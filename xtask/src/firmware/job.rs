@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
+
+use tempfile::TempDir;
 
 use super::boot::{self, Boot, Goal};
 use super::error::FirmwareError;
@@ -71,6 +74,11 @@ impl Job {
 
     /// Runs it.
     pub(super) fn run(&self, workspace: &Workspace) -> Result<Boot, Error> {
+        self.clone().prepare(workspace)?.run()
+    }
+
+    /// Builds, installs and starts what the machine needs.
+    pub(super) fn prepare(self, workspace: &Workspace) -> Result<PreparedJob, Error> {
         let temporary = std::env::temp_dir();
         let directory = tempfile::tempdir_in(&temporary).with_path(&temporary)?;
         let end = self.goal.end;
@@ -86,24 +94,12 @@ impl Job {
         } else {
             None
         };
-        let log = self.log(workspace)?;
-        let mut boot = boot::run(&mut command, self.goal, self.timeout, directory.path(), log)?;
-        if boot.failure.is_none() {
-            boot.failure = self.wrong_report(&boot);
-        }
-        drop(tpm);
-        Ok(boot)
-    }
-
-    /// The first value that init does not report.
-    fn wrong_report(&self, boot: &Boot) -> Option<Failure> {
-        self.reports.iter().find_map(|(name, expected)| {
-            let found = boot.timeline.reported(name).unwrap_or_default();
-            (found != *expected).then(|| Failure::Report {
-                name,
-                found,
-                expected: expected.clone(),
-            })
+        Ok(PreparedJob {
+            log: self.log(workspace)?,
+            job: self,
+            command,
+            _tpm: tpm,
+            directory,
         })
     }
 
@@ -116,9 +112,14 @@ impl Job {
             machine,
             bus,
             firmware,
+            has_virtio_console,
+            has_tpm,
             ..
         } = &self.setup;
-        let parts = [row.name, machine.name, bus.name(), &firmware.name(), &self.medium];
+        let firmware = firmware.name();
+        let mut parts = vec![row.name, machine.name, bus.name(), &firmware, &self.medium];
+        parts.extend(has_virtio_console.then_some("virtio-console"));
+        parts.extend(has_tpm.then_some("tpm"));
         Ok(directory.join(parts.join("-").replace([' ', '/'], "_") + ".log"))
     }
 
@@ -144,4 +145,41 @@ impl Job {
         );
         Ok(())
     }
+}
+
+/// A boot whose machine can be started.
+#[derive(Debug)]
+pub(super) struct PreparedJob {
+    job: Job,
+    command: Command,
+    /// The file for the console.
+    log: PathBuf,
+    /// Ends after the machine.
+    _tpm: Option<Tpm>,
+    /// For sockets and state.
+    directory: TempDir,
+}
+
+impl PreparedJob {
+    /// Runs it.
+    pub(super) fn run(mut self) -> Result<Boot, Error> {
+        let Job { goal, timeout, .. } = self.job;
+        let mut boot = boot::run(&mut self.command, goal, timeout, self.directory.path(), self.log)?;
+        if boot.failure.is_none() {
+            boot.failure = wrong_report(&self.job.reports, &boot);
+        }
+        Ok(boot)
+    }
+}
+
+/// The first value that init does not report.
+fn wrong_report(reports: &[(&'static str, String)], boot: &Boot) -> Option<Failure> {
+    reports.iter().find_map(|(name, expected)| {
+        let found = boot.timeline.reported(name).unwrap_or_default();
+        (found != *expected).then(|| Failure::Report {
+            name,
+            found,
+            expected: expected.clone(),
+        })
+    })
 }

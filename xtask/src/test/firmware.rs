@@ -8,7 +8,8 @@ use super::loader;
 use super::results::{Case, Outcome};
 use crate::arch::ArchRow;
 use crate::error::Error;
-use crate::firmware;
+use crate::firmware::{self, PreparedBoot};
+use crate::parallel;
 use crate::workspace::Workspace;
 
 /// Runs the boots, each of which is a test.
@@ -18,13 +19,12 @@ pub(super) fn run(
     fixtures: &Path,
     filter: Option<&str>,
 ) -> Result<Vec<Case>, Error> {
-    let mut cases = Vec::new();
-    for boot in firmware::test_boots(row) {
-        let name = boot.name();
-        if filter.is_some_and(|filter| !name.contains(filter)) {
-            continue;
-        }
-        let outcome = match boot.run(workspace) {
+    let boots = firmware::test_boots(row).into_iter();
+    let boots = boots.filter(|boot| filter.is_none_or(|filter| boot.name().contains(filter)));
+    // What the boots share is made first, by one after the other.
+    let boots = boots.map(|boot| (boot.name(), boot.prepare(workspace)));
+    let outcomes = parallel::map(boots.collect(), |(name, prepared)| {
+        let outcome = match prepared.and_then(PreparedBoot::run) {
             Ok(None) => Outcome::Passed,
             Ok(Some(message)) => Outcome::Failed(message),
             Err(error @ Error::MayNotInstall { .. }) => Outcome::Skipped(error.to_string()),
@@ -36,8 +36,9 @@ pub(super) fn run(
             outcome,
         };
         loader::print(&case);
-        cases.push(case);
-    }
+        Ok(case)
+    });
+    let mut cases: Vec<Case> = outcomes.into_iter().collect::<Result<_, Error>>()?;
     cases.extend(conformance::run(workspace, row, fixtures, filter)?);
     Ok(cases)
 }

@@ -1,10 +1,8 @@
 //! Tests that need KVM: programs of targets named `kvm_*`, run on this machine or in the lab.
 
 use std::io::{Write as _, stderr};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lab_init::Ending;
@@ -15,6 +13,7 @@ use crate::arch::ArchRow;
 use crate::build;
 use crate::error::{Error, WithPath as _};
 use crate::metadata;
+use crate::parallel;
 use crate::progress::{Step, print_status};
 use crate::runner::job::{Arg, Job, Report, Task};
 use crate::runner::{Host, Runner, RunnerKind};
@@ -46,39 +45,21 @@ pub(super) fn run(
         }
     }
     let is_single = runs.len() == 1;
-    let slots: Vec<Mutex<Option<(RunResults, Duration)>>> = runs.iter().map(|_| Mutex::new(None)).collect();
-    let queue = Mutex::new(runs.into_iter().zip(&slots));
-    let work = || {
-        // The lock is held while a run is taken, not while it runs.
-        let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        while let Some(((name, run), slot)) = take() {
-            let prefix = if is_single {
-                String::new()
-            } else {
-                format!("{name}: ")
-            };
-            let start = Instant::now();
-            let cases = run.map(|run| run.execute(workspace, fixtures, filter, prefix));
-            let done = ((name, cases), start.elapsed());
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism()
-            .map_or(1, NonZero::get)
-            .min(slots.len())
-        {
-            scope.spawn(work);
-        }
+    let done = parallel::map(runs, |(name, run)| {
+        let prefix = if is_single {
+            String::new()
+        } else {
+            format!("{name}: ")
+        };
+        let start = Instant::now();
+        let cases = run.map(|run| run.execute(workspace, fixtures, filter, prefix));
+        ((name, cases), start.elapsed())
     });
-    let done = slots
-        .into_iter()
-        .filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
-    done.map(|(results, elapsed)| {
+    let add = |(results, elapsed): (RunResults, Duration)| {
         timings.add(format!("kvm {}", results.0), elapsed, Timings::default());
         results
-    })
-    .collect()
+    };
+    done.into_iter().map(add).collect()
 }
 
 /// The test programs of an architecture, and a machine to run them on.
