@@ -12,12 +12,16 @@ use boot_core::{
     Arch, BootPlan, ByteSource, CpuState, GuestMemory, GuestRange, LoadContent, LoadError, MemoryError,
     MemoryMap, Sources, arith,
 };
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::{
+    FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion,
+    VolatileMemory as _,
+};
 
 use crate::file_mapper::{FileMapping, MappedRange};
+use crate::huge_pages::HUGE_PAGE;
 use crate::memfd::Memfd;
 use crate::pages::map::MappableFile;
-use crate::{GuestRam, RamError, pages};
+use crate::{GuestRam, HugePages, RamError, congruent, pages};
 
 /// A plan whose bytes are in a sealed memory file, page by page, for any number of machines.
 ///
@@ -26,6 +30,9 @@ use crate::{GuestRam, RamError, pages};
 ///
 /// The plan, its files and its sources are not needed any more. With the feature `prepared-files`, `save` writes the boot to a file, from
 /// which other processes load it.
+///
+/// Where the host gives memory files huge pages on request (`advise` in `/sys/kernel/mm/transparent_hugepage/shmem_enabled`), large parts of a kernel are in
+/// huge pages, which all machines share too. A page that a guest writes becomes a small one of its own.
 ///
 /// Every machine gets the same bytes, also those of random seeds: plan without them, or let the guest draw its own numbers.
 ///
@@ -102,19 +109,11 @@ impl PreparedBoot {
     ///
     /// [`PrepareError`].
     pub fn new(plan: &BootPlan, sources: &Sources<'_>) -> Result<Self, PrepareError> {
-        let pages = whole_pages(plan);
-        let len = pages.iter().map(|range| range.len()).fold(0, u64::saturating_add);
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        if len == 0 {
+        let mapped = in_file(0, whole_pages(plan));
+        let Some(len) = mapped.last().map(end_in_file) else {
             return Err(PrepareError::Empty);
-        }
-        let file = Memfd::create(c"prepared boot", len)?;
-        let mut offset = 0_u64;
-        let mut mapped = Vec::new();
-        for range in pages {
-            mapped.push(MappedRange { range, offset });
-            offset = offset.saturating_add(range.len());
-        }
+        };
+        let file = Memfd::create(c"prepared boot", usize::try_from(len).unwrap_or(usize::MAX))?;
         // The mappings are gone before the file is sealed.
         plan.load(sources, &mut FilePages::map(&file, &mapped)?)?;
         file.seal()?;
@@ -134,7 +133,7 @@ impl PreparedBoot {
             },
             file: file.into_file(),
             files: FileMapping::Sealed,
-            sealed_len: Some(offset),
+            sealed_len: Some(len),
         })
     }
 
@@ -256,8 +255,19 @@ impl FilePages {
         let map = |&MappedRange { range, offset }: &MappedRange| {
             let too_large = || RamError::TooLarge(range);
             let len = usize::try_from(range.len()).ok().ok_or_else(too_large)?;
-            let at = FileOffset::from_arc(Arc::clone(&shared), offset);
-            let mapping = MmapRegion::from_file(at, len).map_err(|source| RamError::Map { range, source })?;
+            let map = || {
+                let at = FileOffset::from_arc(Arc::clone(&shared), offset);
+                let mapping = MmapRegion::from_file(at, len)?;
+                let host = mapping.as_ptr().addr();
+                Ok((mapping, host))
+            };
+            let mapping: MmapRegion =
+                congruent::map(range.start(), len, map).map_err(|source| RamError::Map { range, source })?;
+            let slice = mapping
+                .get_slice(0, len)
+                .map_err(|source| RamError::Mapping { range, source })?;
+            // All machines share them.
+            pages::advise_huge(&slice, HugePages::Advise);
             GuestRegionMmap::new(mapping, GuestAddress(range.start())).ok_or_else(too_large)
         };
         let regions: Result<Vec<_>, RamError> = pages.iter().map(map).collect();
@@ -294,6 +304,32 @@ impl GuestMemory for FilePages {
     }
 }
 
+/// Places pages in a file from `start` on, one range behind the other. A range that has a whole huge page of the guest is at the same offset in a huge page
+/// of the file, so that the host can map it with huge pages.
+fn in_file(start: u64, ranges: impl IntoIterator<Item = GuestRange>) -> Vec<MappedRange> {
+    let mut end = start;
+    let place = |range: GuestRange| {
+        let has_huge_page = arith::align_up(range.start(), HUGE_PAGE)
+            .is_some_and(|first| range.end() >= first && range.end() - first >= HUGE_PAGE);
+        let gap = if has_huge_page {
+            range.start().wrapping_sub(end) % HUGE_PAGE
+        } else {
+            0
+        };
+        let mapped = MappedRange {
+            range,
+            offset: end.saturating_add(gap),
+        };
+        end = end_in_file(&mapped);
+        mapped
+    };
+    ranges.into_iter().map(place).collect()
+}
+
+fn end_in_file(pages: &MappedRange) -> u64 {
+    pages.offset.saturating_add(pages.range.len())
+}
+
 /// The whole pages with bytes of a plan, in order, without overlaps.
 fn whole_pages(plan: &BootPlan) -> Vec<GuestRange> {
     let page = arith::to_u64(pages::size());
@@ -319,4 +355,32 @@ fn whole_pages(plan: &BootPlan) -> Vec<GuestRange> {
         }
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_with_a_huge_page_keep_their_offset_in_it() {
+        let check = |start, ranges: &[(u64, u64)], expected: &[u64]| {
+            let range = |&(start, len): &(u64, u64)| GuestRange::new(start, len).unwrap();
+            let mapped = in_file(start, ranges.iter().map(range));
+            let offsets: Vec<u64> = mapped.iter().map(|pages| pages.offset).collect();
+            assert_eq!(offsets, expected);
+            assert!(mapped.is_sorted_by(|one, next| end_in_file(one) <= next.offset));
+        };
+        // Small ranges, and one that is long but has no whole huge page.
+        check(0, &[(0x7000, 0x1000), (0x9000, 0x3000)], &[0, 0x1000]);
+        check(0, &[(0x30_0000, 0x2f_0000)], &[0]);
+        check(0x1_0000, &[(0x9000, 0x1000)], &[0x1_0000]);
+        // Text, and data that begins 0x5000 bytes behind it.
+        check(
+            0,
+            &[(0x7000, 0x1000), (0x100_0000, 0x40_3000), (0x140_8000, 0x60_0000)],
+            &[0, 0x20_0000, 0x60_8000],
+        );
+        check(0x1_0000, &[(0x10_0000, 0x40_0000)], &[0x10_0000]);
+        check(u64::MAX, &[(0x20_0000, 0x20_0000)], &[u64::MAX]);
+    }
 }

@@ -76,6 +76,28 @@ fn machines_do_not_see_what_others_write() {
     assert!(bytes(&second) == bytes(&expected));
 }
 
+/// A huge page of the file can then back one of the guest, since both are at the same offset in it.
+#[test]
+fn large_parts_of_a_kernel_can_be_mapped_with_huge_pages() {
+    const HUGE_PAGE: u64 = 2 << 20;
+    let len = 3 * HUGE_PAGE;
+    let kernel = file(0x123 + len);
+    let plan = plan(&image(0x123 + len, len, 0));
+    let sources = Sources::kernel(&kernel);
+    let prepared = PreparedBoot::new(&plan, &sources).unwrap();
+    let pages = prepared.pages().iter();
+    let large: Vec<_> = pages.filter(|pages| pages.range.len() >= HUGE_PAGE).collect();
+    let [large] = large.as_slice() else {
+        panic!("{:?}", prepared.pages());
+    };
+    assert_eq!(large.range.start() % HUGE_PAGE, large.offset % HUGE_PAGE);
+    let mut expected = ram();
+    plan.load(&sources, &mut expected).unwrap();
+    let mut found = ram();
+    prepared.load(&mut found).unwrap();
+    assert!(bytes(&found) == bytes(&expected));
+}
+
 #[test]
 fn memory_that_lacks_a_page_stays_as_it_is() {
     let kernel = file(0x9000);

@@ -12,7 +12,7 @@ use boot_core::{Arch, GuestRange, ReadError, SizedSource, SourceRange, arith};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Description, PreparedBoot};
+use super::{Description, PreparedBoot, end_in_file, in_file};
 use crate::file_mapper::{FileMapping, MappedRange};
 
 const MAGIC: &[u8; 16] = b"vmboot-prepared\0";
@@ -136,23 +136,28 @@ impl PreparedBoot {
         };
         output.write_all(header.as_bytes())?;
         output.write_all(&json)?;
-        let padding = start.saturating_sub(HEADER_LEN).saturating_sub(len);
-        io::copy(&mut io::Read::take(io::repeat(0), padding), output)?;
-        for pages in &self.description.pages {
+        let mut written = HEADER_LEN.saturating_add(len);
+        for (pages, saved) in self.description.pages.iter().zip(self.pages_at(start)) {
+            let padding = saved.offset.saturating_sub(written);
+            io::copy(&mut io::Read::take(io::repeat(0), padding), output)?;
             self.copy_pages(pages, output)?;
+            written = end_in_file(&saved);
         }
         output.flush()
     }
 
     /// The description of a file whose pages begin at `start`.
     fn description_at(&self, start: u64) -> serde_json::Result<Vec<u8>> {
-        let mut description = self.description.clone();
-        let mut offset = start;
-        for pages in &mut description.pages {
-            pages.offset = offset;
-            offset = offset.saturating_add(pages.range.len());
-        }
+        let description = Description {
+            pages: self.pages_at(start),
+            ..self.description.clone()
+        };
         serde_json::to_vec(&description)
+    }
+
+    /// The pages in such a file.
+    fn pages_at(&self, start: u64) -> Vec<MappedRange> {
+        in_file(start, self.description.pages.iter().map(|pages| pages.range))
     }
 
     fn copy_pages(&self, pages: &MappedRange, output: &mut impl Write) -> io::Result<()> {
