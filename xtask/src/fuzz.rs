@@ -68,10 +68,11 @@ pub(crate) fn run(
                 let log = workspace.log(&format!("fuzz-{target}"))?;
                 process::run_logged(run(&target).arg("-verbosity=0"), &log)?;
                 let inputs = executed_inputs(&fs::read_to_string(&log).with_path(&log)?);
-                println!(
-                    "fuzz {target}: {} inputs in {seconds} s",
-                    inputs.unwrap_or_default()
-                );
+                let Some(inputs) = inputs.filter(|count| *count > 0) else {
+                    let message = format!("the fuzz target {target} ran no input, see {}", log.display());
+                    return Err(Error::Tests { message });
+                };
+                println!("fuzz {target}: {inputs} inputs in {seconds} s");
                 Ok(())
             });
             results.into_iter().collect()
