@@ -237,7 +237,9 @@ impl<const N: usize> Variables<N> {
                 return Err(Status::INVALID_PARAMETER);
             }
         }
-        if !deletes && stored.contains(VariableAttributes::NON_VOLATILE) {
+        // An append of nothing succeeds, also where there is no room.
+        let changes_nothing = append && data.is_empty();
+        if !deletes && !changes_nothing && stored.contains(VariableAttributes::NON_VOLATILE) {
             let name_len = name.len().saturating_mul(2);
             let len = HEADER.saturating_add(name_len).saturating_add(data.len());
             let (len, old_len) = match &old {
@@ -259,7 +261,7 @@ impl<const N: usize> Variables<N> {
                 if self.at_runtime && !stored.contains(at_runtime) {
                     return Err(Status::INVALID_PARAMETER);
                 }
-                if append && data.is_empty() {
+                if changes_nothing {
                     return Ok(());
                 }
                 let (offset, old_len) = old.map_or((self.used, 0), |(offset, len, _)| (offset, len));

@@ -314,6 +314,23 @@ fn boot_options_are_read_from_their_variables() {
     assert_eq!(store.os_indications(), OsIndications::BOOT_TO_FW_UI);
 }
 
+/// `SetVariable` of section 8.2: an append of no data has no effect and succeeds.
+#[test]
+fn an_append_of_nothing_succeeds_in_a_full_store() {
+    let mut store = Variables::<512>::new();
+    store.set(&name("A"), VENDOR, NV_BS_RT, &[7; 470]).unwrap();
+    let append = |store: &mut Variables<512>, name: &[u16], data: &[u8]| {
+        store.set(name, VENDOR, NV_BS_RT | APPEND, data)
+    };
+    assert_eq!(
+        append(&mut store, &name("B"), &[1]),
+        Err(Status::OUT_OF_RESOURCES)
+    );
+    assert_eq!(append(&mut store, &name("B"), &[]), Ok(()));
+    assert_eq!(append(&mut store, &name("A"), &[]), Ok(()));
+    assert_eq!(store.entries().count(), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
