@@ -17,7 +17,6 @@ use self::values::Values;
 use super::results::{Case, Outcome};
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
-use crate::parallel;
 use crate::process;
 use crate::qemu::Emulator;
 use crate::workspace::Workspace;
@@ -34,7 +33,7 @@ pub(super) fn run(
 ) -> Result<Vec<Case>, Error> {
     let initrd = fixtures.join("initrd").join(row.name).join("payload.bin");
     let initrd_bytes = fs::read(&initrd).with_path(&initrd)?;
-    let mut boots = Vec::new();
+    let mut cases = Vec::new();
     for loader in row.loaders {
         let emulator = loader.qemu.ensure(workspace)?;
         for build in loader.builds {
@@ -50,18 +49,14 @@ pub(super) fn run(
                 if let Some(initrd) = initrd {
                     command.arg("-initrd").arg(initrd);
                 }
-                boots.push((suite, command, loader));
+                let (output, code) = boot(&mut command)?;
+                let found = read(&suite, &output, code, loader.exit_codes);
+                cases.extend(found.into_iter().filter(|case| {
+                    filter.is_none_or(|filter| case.suite.contains(filter) || case.name.contains(filter))
+                }));
             }
         }
     }
-    let found = parallel::map(boots, |(suite, mut command, loader)| {
-        let (output, code) = boot(&mut command)?;
-        Ok(read(&suite, &output, code, loader.exit_codes))
-    });
-    let found: Vec<Vec<Case>> = found.into_iter().collect::<Result<_, Error>>()?;
-    let mut cases: Vec<Case> = found.into_iter().flatten().collect();
-    cases
-        .retain(|case| filter.is_none_or(|filter| case.suite.contains(filter) || case.name.contains(filter)));
     for case in &cases {
         print(case);
     }

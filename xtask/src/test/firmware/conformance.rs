@@ -15,7 +15,6 @@ use crate::error::{Error, WithPath as _};
 use crate::firmware;
 use crate::firmware::entry_disk::TemporaryDisk;
 use crate::firmware::medium::entry::EntryFiles;
-use crate::parallel;
 use crate::qemu::Emulator;
 use crate::workspace::Workspace;
 
@@ -120,19 +119,15 @@ impl<'a> Machine<'a> {
                 "the guest printed none under QEMU's own loader",
             ));
         }
-        let mut boots = Vec::new();
         for build in self.loader.firmware_builds {
             for (how, initrd) in [("alone", None), ("with initrd", Some(initrd))] {
                 let suite = format!("firmware with {} on {machine}, {how}", build.file);
-                boots.push((suite, build, initrd));
+                // The names of the clauses are not known before the boot, so only those of suites can save boots.
+                if filter.is_none_or(|filter| suite.contains(filter) || !filter.starts_with("firmware with"))
+                {
+                    cases.extend(self.boot(&suite, build, initrd)?);
+                }
             }
-        }
-        // The names of the clauses are not known before the boot, so only those of suites can save boots.
-        boots.retain(|(suite, ..)| {
-            filter.is_none_or(|filter| suite.contains(filter) || !filter.starts_with("firmware with"))
-        });
-        for found in parallel::map(boots, |(suite, build, initrd)| self.boot(&suite, build, initrd)) {
-            cases.extend(found?);
         }
         Ok(cases)
     }
