@@ -8,7 +8,13 @@
 
 use std::ptr::{self, NonNull};
 
+use boot_core::GuestRange;
+use vm_memory::bitmap::NewBitmap;
+use vm_memory::mmap::MmapRegionError;
+use vm_memory::{MmapRegion, VolatileMemory as _};
+
 use crate::huge_pages::{HUGE_PAGE_LEN, distance};
+use crate::{HugePages, RamError, pages};
 
 /// Largest number of mappings at unsuitable addresses.
 const MAX_MISPLACED: usize = 4;
@@ -41,6 +47,29 @@ pub(crate) fn map<M, E>(
     Ok(mapping)
 }
 
+/// The mapping that `map` makes of the length of `range`, at such an address, with advice about huge pages.
+pub(crate) fn map_advised<B: NewBitmap>(
+    range: GuestRange,
+    huge_pages: HugePages,
+    map: impl Fn(usize) -> Result<MmapRegion<B>, MmapRegionError>,
+) -> Result<MmapRegion<B>, RamError> {
+    let Ok(len) = usize::try_from(range.len()) else {
+        return Err(RamError::TooLarge(range));
+    };
+    let map = || {
+        let mapping = map(len)?;
+        let host = mapping.as_ptr().addr();
+        Ok((mapping, host))
+    };
+    let mapping = self::map(range.start(), len, map).map_err(|source| RamError::Map { range, source })?;
+    let slice = mapping
+        .get_slice(0, len)
+        .map_err(|source| RamError::Mapping { range, source })?;
+    pages::advise_huge(&slice, huge_pages);
+    drop(slice);
+    Ok(mapping)
+}
+
 /// Reserved addresses before and after a gap of the address space. They are released when the value is dropped.
 struct Gap(#[expect(dead_code, reason = "for its drop")] [Reserved; 2]);
 
@@ -48,7 +77,7 @@ impl Gap {
     /// A gap of `len` bytes, rounded up to whole pages, at an address that is congruent to `guest`. `None` if the host refuses the
     /// reservation.
     fn new(guest: u64, len: usize) -> Option<Self> {
-        let len = len.checked_next_multiple_of(crate::pages::size())?;
+        let len = len.checked_next_multiple_of(pages::size())?;
         let all = Reserved::new(len.checked_add(HUGE_PAGE_LEN)?)?;
         // The distance is a multiple of the page size, as both addresses are.
         let distance = distance(guest, all.start.addr().get());
@@ -106,9 +135,6 @@ impl Drop for Reserved {
 
 #[cfg(all(test, target_os = "linux", not(miri)))]
 mod tests {
-    use vm_memory::MmapRegion;
-    use vm_memory::mmap::MmapRegionError;
-
     use super::*;
 
     fn region(len: usize) -> Result<(MmapRegion, usize), MmapRegionError> {

@@ -93,25 +93,14 @@ impl RamOptions {
     }
 
     fn map<B: NewBitmap>(self, range: GuestRange) -> Result<GuestRegionMmap<B>, RamError> {
-        let Ok(len) = usize::try_from(range.len()) else {
-            return Err(RamError::TooLarge(range));
-        };
         // vm-memory maps with MAP_ANONYMOUS and MAP_PRIVATE; `zero` relies on both.
-        let map = || {
-            let mapping = MmapRegion::new(len)?;
-            let host = mapping.as_ptr().addr();
-            Ok((mapping, host))
-        };
-        let mapping =
-            congruent::map(range.start(), len, map).map_err(|source| RamError::Map { range, source })?;
-        let slice = mapping
-            .get_slice(0, len)
-            .map_err(|source| RamError::Mapping { range, source })?;
-        pages::advise_huge(&slice, self.huge_pages);
+        let mapping = congruent::map_advised(range, self.huge_pages, MmapRegion::new)?;
         if self.populate {
+            let slice = mapping
+                .get_slice(0, mapping.size())
+                .map_err(|source| RamError::Mapping { range, source })?;
             pages::populate(&slice).map_err(|source| RamError::Populate { range, source })?;
         }
-        drop(slice);
         GuestRegionMmap::new(mapping, GuestAddress(range.start())).ok_or(RamError::TooLarge(range))
     }
 }

@@ -12,10 +12,7 @@ use boot_core::{
     Arch, BootPlan, ByteSource, CpuState, GuestMemory, GuestRange, LoadContent, LoadError, MemoryError,
     MemoryMap, Sources, arith,
 };
-use vm_memory::{
-    FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion,
-    VolatileMemory as _,
-};
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 use crate::file_mapper::{FileMapping, MappedRange};
 use crate::huge_pages::HUGE_PAGE;
@@ -253,22 +250,10 @@ impl FilePages {
     fn map(file: &Memfd, pages: &[MappedRange]) -> Result<Self, PrepareError> {
         let shared = Arc::new(file.file().try_clone()?);
         let map = |&MappedRange { range, offset }: &MappedRange| {
-            let too_large = || RamError::TooLarge(range);
-            let len = usize::try_from(range.len()).ok().ok_or_else(too_large)?;
-            let map = || {
-                let at = FileOffset::from_arc(Arc::clone(&shared), offset);
-                let mapping = MmapRegion::from_file(at, len)?;
-                let host = mapping.as_ptr().addr();
-                Ok((mapping, host))
-            };
-            let mapping: MmapRegion =
-                congruent::map(range.start(), len, map).map_err(|source| RamError::Map { range, source })?;
-            let slice = mapping
-                .get_slice(0, len)
-                .map_err(|source| RamError::Mapping { range, source })?;
-            // All machines share them.
-            pages::advise_huge(&slice, HugePages::Advise);
-            GuestRegionMmap::new(mapping, GuestAddress(range.start())).ok_or_else(too_large)
+            let mapping = congruent::map_advised(range, HugePages::Advise, |len| {
+                MmapRegion::from_file(FileOffset::from_arc(Arc::clone(&shared), offset), len)
+            })?;
+            GuestRegionMmap::new(mapping, GuestAddress(range.start())).ok_or(RamError::TooLarge(range))
         };
         let regions: Result<Vec<_>, RamError> = pages.iter().map(map).collect();
         let memory = GuestMemoryMmap::from_regions(regions?).map_err(RamError::from)?;
@@ -310,7 +295,7 @@ fn in_file(start: u64, ranges: impl IntoIterator<Item = GuestRange>) -> Vec<Mapp
     let mut end = start;
     let place = |range: GuestRange| {
         let has_huge_page = arith::align_up(range.start(), HUGE_PAGE)
-            .is_some_and(|first| range.end() >= first && range.end() - first >= HUGE_PAGE);
+            .is_some_and(|first| first < arith::align_down(range.end(), HUGE_PAGE));
         let gap = if has_huge_page {
             range.start().wrapping_sub(end) % HUGE_PAGE
         } else {

@@ -1,5 +1,7 @@
 //! The default command line of Linux kernels, and what `--fast` adds to command lines.
 
+use std::path::Path;
+
 use vmboot::report::PlanReport;
 
 use crate::files::{arm64_image, bzimage, kernel, riscv_image, write};
@@ -7,35 +9,21 @@ use crate::{stderr, vmboot};
 
 const MIB: u64 = 1 << 20;
 
-/// Paths of a Linux kernel of each architecture, and of a kernel that is not Linux.
-struct Images {
-    bzimage: String,
-    arm64: String,
-    riscv: String,
-    elf: String,
-}
-
-impl Images {
-    fn write(dir: &tempfile::TempDir) -> Self {
-        let file = |name, bytes: &[u8]| write(dir.path(), name, bytes).to_str().unwrap().to_owned();
-        Self {
-            bzimage: file("bzImage", &bzimage()),
-            arm64: file("Image", &arm64_image(0, MIB, 2)),
-            riscv: file("Image.riscv", &riscv_image(0, MIB)),
-            elf: file("kernel", &kernel()),
-        }
-    }
+/// Paths of a Linux kernel for x86_64, arm64 and riscv64, and of a kernel that is not Linux.
+fn images(dir: &Path) -> [String; 4] {
+    let file = |name, bytes: &[u8]| write(dir, name, bytes).to_str().unwrap().to_owned();
+    [
+        file("bzImage", &bzimage()),
+        file("Image", &arm64_image(0, MIB, 2)),
+        file("Image.riscv", &riscv_image(0, MIB)),
+        file("kernel", &kernel()),
+    ]
 }
 
 #[test]
 fn linux_has_a_default_command_line_and_others_have_none() {
     let dir = tempfile::tempdir().unwrap();
-    let Images {
-        bzimage,
-        arm64,
-        riscv,
-        elf,
-    } = Images::write(&dir);
+    let [bzimage, arm64, riscv, elf] = images(dir.path());
     // The length of the command line in the plan tells whether the guest gets it.
     let check = |args: &[&str], default: Option<&str>, len: Option<usize>| {
         let output = vmboot(&[&["plan", "--json"], args].concat());
@@ -66,12 +54,7 @@ fn linux_has_a_default_command_line_and_others_have_none() {
 #[test]
 fn fast_adds_what_the_command_line_leaves_open() {
     let dir = tempfile::tempdir().unwrap();
-    let Images {
-        bzimage,
-        arm64,
-        riscv,
-        elf,
-    } = Images::write(&dir);
+    let [bzimage, arm64, riscv, elf] = images(dir.path());
     let digest = |args: &[&str]| -> (Vec<u8>, String) {
         let output = vmboot(&[&["measure"], args].concat());
         assert!(output.status.success(), "{}", stderr(&output));
