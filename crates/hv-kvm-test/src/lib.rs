@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
 
 mod console;
+#[cfg(target_os = "linux")]
+pub mod faults;
 pub mod gdb;
 pub mod gdb_client;
+mod held;
 mod host;
 mod recorder;
 
@@ -19,6 +21,7 @@ use hv_core::RunConfig;
 use libtest_mimic::{Arguments, Completion, Trial};
 
 pub use console::Console;
+pub use held::Held;
 pub use host::{fixture, has_virtualisation, no_hardware_breakpoints, skip_reason};
 pub use recorder::{RecordedAccess, Recorder};
 
@@ -40,9 +43,12 @@ pub fn trial(name: &str, skip: Option<String>, test: impl FnOnce() -> TestResult
     })
 }
 
-/// Runs the tests as the command line requests, and exits.
+/// Runs the tests as the command line requests, by default one at a time, and exits.
 pub fn run(tests: Vec<Trial>) -> ! {
-    libtest_mimic::run(&Arguments::from_args(), tests).exit()
+    let mut arguments = Arguments::from_args();
+    // Some count what the process holds.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    libtest_mimic::run(&arguments, tests).exit()
 }
 
 /// Reports the test target `name` as one ignored test with `reason`, and exits.

@@ -26,6 +26,9 @@ const MOUNTS: [(&str, &str); 3] = [("proc", "/proc"), ("sysfs", "/sys"), ("devtm
 /// `MODULE_INIT_COMPRESSED_FILE` of `include/uapi/linux/module.h`: the kernel decompresses the module itself.
 const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 
+/// Whether memory files get huge pages; Debian's kernels start with `never`.
+const HUGE_PAGES_OF_MEMORY_FILES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+
 /// How long a device node may take to appear after its driver was loaded.
 const DEVICE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -67,6 +70,10 @@ fn work() -> Result<(), StepError> {
         }
     }
     fs::create_dir_all("/tmp").map_err(at("/tmp"))?;
+    if Path::new(HUGE_PAGES_OF_MEMORY_FILES).exists() {
+        // Those that ask for them, as memory of prepared boots does.
+        fs::write(HUGE_PAGES_OF_MEMORY_FILES, "advise").map_err(at(HUGE_PAGES_OF_MEMORY_FILES))?;
+    }
     let manifest = fs::read(MANIFEST_PATH).map_err(at(MANIFEST_PATH))?;
     let manifest: Manifest = serde_json::from_slice(&manifest).map_err(at(MANIFEST_PATH))?;
     // Drivers of the report channel can be modules too, so they are loaded before it is opened, and an error among

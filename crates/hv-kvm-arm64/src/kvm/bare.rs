@@ -60,7 +60,7 @@ impl KvmBareVm {
         // SAFETY: vCPUs are created by `KvmBareVcpu::create` only. Their descriptors and mappings are in the field `entry`, which is dropped
         // before the field `machine`; no method gives them away. So they are closed when the last reference to `Machine` is dropped. There
         // are no other descriptors of the machine.
-        let file = unsafe { VmFile::new_without_slot_deletion(fd, constraints) };
+        let file = unsafe { VmFile::new_without_slot_deletion(fd, constraints) }?;
         Ok(Self(Arc::new(Machine {
             file,
             process,

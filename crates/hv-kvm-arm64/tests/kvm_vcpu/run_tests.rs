@@ -7,7 +7,7 @@ use hv_core::{
     Access, AccessKind, AddressSpace, Fault, Outcome, StopHandle, UnhandledAccessPolicy, Vcpu, VcpuExit, Vm,
 };
 use hv_kvm_arm64::{BoardDevices, GicLayout, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures};
-use hv_kvm_test::Recorder;
+use hv_kvm_test::{Recorder, faults};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
@@ -61,6 +61,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("run::slots_are_checked", slots_are_checked),
     ("run::vcpus_are_checked", vcpus_are_checked),
     ("run::features_are_checked", features_are_checked),
+    ("run::every_call_of_all_features_fails", every_call_fails),
     ("run::gicv2", gic_v2),
 ];
 
@@ -361,6 +362,25 @@ fn features_are_checked() -> TestResult {
             }
         }
     }
+    Ok(None)
+}
+
+/// Errors of KVM reach the caller, also those of the PMU and of SVE, which other tests do not have.
+fn every_call_fails() -> TestResult {
+    if faults::skip_reason().is_some() {
+        return Ok(Some("seccomp of this host has no user notification"));
+    }
+    let features = KvmVm::host_capabilities()?.features;
+    let layout = guest::layout(1)?;
+    faults::every_call_fails(move || {
+        let (mut board, _memory) =
+            guest::board_with(guest_code::exit(), &layout, features, guest::devices())?;
+        expect(
+            "outcome",
+            &board.boot(&guest::entry().into(), &hv_kvm_test::run_config())?,
+            &Outcome::DebugExit(0x1234_5664),
+        )
+    })?;
     Ok(None)
 }
 

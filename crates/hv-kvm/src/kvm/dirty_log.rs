@@ -27,16 +27,21 @@ pub(super) enum DirtyLog {
 }
 
 impl DirtyLog {
-    /// Makes the machine keep pages in its logs, if the kernel can do so.
-    pub(super) fn keep(fd: &VmFd) -> Self {
+    /// Makes the machine keep pages in its logs, if the kernel can do so (since Linux 5.1).
+    pub(super) fn keep(fd: &VmFd) -> Result<Self, HarnessError> {
         let capability = kvm_enable_cap {
             cap: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
             args: [KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE.into(), 0, 0, 0],
             ..kvm_enable_cap::default()
         };
         match fd.enable_cap(&capability) {
-            Ok(()) => Self::Kept,
-            Err(_) => Self::Taken,
+            Ok(()) => Ok(Self::Kept),
+            // Kernels without the capability, and those without capabilities of machines.
+            Err(error) if matches!(error.errno(), libc::EINVAL | libc::ENOTTY) => Ok(Self::Taken),
+            Err(error) => Err(HarnessError::request(
+                "KVM_ENABLE_CAP (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2)",
+                error,
+            )),
         }
     }
 }

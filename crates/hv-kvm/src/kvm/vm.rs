@@ -49,16 +49,23 @@ impl VmFile {
     /// As [`new`](Self::new), for a machine whose drop does not delete the slots one by one: the kernel frees them with the machine, which
     /// takes a fraction of the time. Pages can stay in its dirty logs.
     ///
+    /// # Errors
+    ///
+    /// [`HarnessError::Request`] if KVM cannot configure the dirty logs.
+    ///
     /// # Safety
     ///
     /// When the value is dropped, all other descriptors that refer to the machine are closed and their mappings are unmapped: those of its
     /// vCPUs, above all. Otherwise the machine lives on, and its guest accesses memory that is freed.
-    #[must_use]
-    pub unsafe fn new_without_slot_deletion(fd: VmFd, constraints: RamConstraints) -> Self {
+    pub unsafe fn new_without_slot_deletion(
+        fd: VmFd,
+        constraints: RamConstraints,
+    ) -> Result<Self, HarnessError> {
+        let log = DirtyLog::keep(&fd)?;
         let mut file = Self::new(fd, constraints);
         file.deletes_slots = false;
-        file.log = DirtyLog::keep(&file.fd);
-        file
+        file.log = log;
+        Ok(file)
     }
 
     /// The descriptor.

@@ -11,7 +11,8 @@ use sandbox::{CallError, CopyOnWrite, Crash, HostError, Sandbox, SandboxBuilder}
 pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 pub(crate) type Test = (&'static str, fn() -> TestResult);
 
-/// The file of a guest below the directory of fixtures. Without hardware virtualisation, KVM of x86_64 executes integer instructions only.
+/// The file of a guest below the directory of fixtures. Without hardware virtualisation, KVM of x86_64 executes integer instructions only; `cargo xtask guests`
+/// builds guests without others.
 pub(crate) fn program(name: &str) -> String {
     let kind = if ARCH == "x86_64" && !has_virtualisation() {
         "-softfloat"

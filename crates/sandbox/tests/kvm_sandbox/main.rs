@@ -31,6 +31,11 @@ mod guest;
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
+mod kvm_error_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
 mod memory_tests;
 #[cfg(all(
     target_os = "linux",
@@ -94,7 +99,15 @@ fn main() {
     let breakpoints = debug_tests::HARDWARE_TESTS
         .iter()
         .map(|&(name, test)| (name, test, breakpoints.clone()));
-    let trials = plain.chain(hardware).chain(breakpoints).chain(gdb);
+    let skip = kvm_error_tests::skip_reason();
+    let kvm_errors = kvm_error_tests::TESTS
+        .iter()
+        .map(|&(name, test)| (name, test, skip.clone()));
+    let trials = plain
+        .chain(hardware)
+        .chain(breakpoints)
+        .chain(gdb)
+        .chain(kvm_errors);
     let trials =
         trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
     let skip = guest::skip_reason(true);

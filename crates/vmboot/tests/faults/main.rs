@@ -3,8 +3,6 @@
 
 mod boot;
 mod files;
-#[path = "../shared/held.rs"]
-mod held;
 mod loaded;
 #[path = "../hostile/machine.rs"]
 mod machine;

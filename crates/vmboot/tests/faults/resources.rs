@@ -2,7 +2,7 @@
 
 use libtest_mimic::Failed;
 
-use crate::held::Held;
+use hv_kvm_test::Held;
 
 /// Runs `run` twice and compares what the process has after each. The first run also makes what stays, such as arenas of the allocator.
 pub(crate) fn without_leak(run: fn() -> Result<(), Failed>) -> Result<(), Failed> {

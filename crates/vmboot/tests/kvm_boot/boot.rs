@@ -16,6 +16,7 @@ use guest_ram::{FileMapping, GuestRam, PreparedBoot};
 use hv_core::{Outcome, RunConfig};
 
 use super::console::Console;
+use super::huge_pages;
 use super::machine::{self, Start};
 use super::setup::{Loading, Setup};
 
@@ -187,7 +188,8 @@ pub(crate) fn boot_source(
                 return Err(format!("{mapper:?} has not even half of the kernel").into());
             }
         }
-        Loading::Prepared => {
+        Loading::Prepared => PreparedBoot::new(&plan, &sources)?.load(&mut ram)?,
+        Loading::PreparedInFile => {
             let mut file = tempfile::tempfile()?;
             PreparedBoot::new(&plan, &sources)?.save(&mut file)?;
             PreparedBoot::open(file, FileMapping::Trusted)?.load(&mut ram)?;
@@ -217,6 +219,9 @@ pub(crate) fn boot_source(
     let outcome = machine::run(setup.board, &start, |input| {
         console.converse(&setup.answers, input);
     })?;
+    if setup.loading == Loading::Prepared {
+        huge_pages::check_memory_files()?;
+    }
     Ok(Run {
         outcome,
         console: console.text(),

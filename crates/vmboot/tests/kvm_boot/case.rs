@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use hv_kvm_test::explain;
+use hv_kvm_test::{explain, faults};
 use libtest_mimic::{Completion, Trial};
 
 use super::fixtures::Needs;
@@ -22,6 +22,14 @@ impl fmt::Display for Unsupported {
 }
 
 impl Error for Unsupported {}
+
+/// Lets each call of `work` fail, as [`faults::every_call_fails`].
+pub(crate) fn every_call_fails(work: impl Fn() -> TestResult + Send + 'static) -> TestResult {
+    match faults::skip_reason() {
+        Some(reason) => Err(Unsupported(reason).into()),
+        None => faults::every_call_fails(work),
+    }
+}
 
 /// A case and its requirements.
 pub(crate) struct Case {

@@ -4,7 +4,6 @@ mod build;
 mod checks;
 mod device_tree;
 mod expectation;
-mod faults;
 mod pc;
 mod soak;
 

@@ -316,7 +316,8 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         initrd: Some(fs::read(path(initrd))?),
         answers: scenario.answers.to_vec(),
         loading: match scenario.vcpus {
-            4 if scenario.numa => Loading::Prepared,
+            _ if scenario.fast.is_some() => Loading::Prepared,
+            4 if scenario.numa => Loading::PreparedInFile,
             // The code of a bzImage need not begin at a page of its file.
             4 if !kernel.file.ends_with("bzImage") => Loading::Map,
             _ => Loading::Copy,

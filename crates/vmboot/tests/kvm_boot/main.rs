@@ -12,14 +12,12 @@ mod disks;
 mod doctor;
 mod firmware;
 mod fixtures;
-#[path = "../shared/held.rs"]
-mod held;
+mod huge_pages;
 mod kaslr;
 mod kernels;
 mod linux;
 mod machine;
 mod setup;
-mod supervised;
 mod uki;
 mod xen;
 

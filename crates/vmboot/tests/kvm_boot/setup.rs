@@ -61,6 +61,8 @@ pub(crate) enum Loading {
     Map,
     /// The whole boot is prepared, and its pages are mapped.
     Prepared,
+    /// The same from a file, as another process does.
+    PreparedInFile,
 }
 
 /// Randomness for the guest.

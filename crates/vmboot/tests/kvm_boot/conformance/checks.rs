@@ -10,7 +10,7 @@ use super::build::Build;
 use super::expectation;
 use crate::board::Board;
 use crate::boot::{Run, boot, kernel_base};
-use crate::case::TestResult;
+use crate::case::{TestResult, every_call_fails};
 use crate::setup::Setup;
 
 /// The command line with `mode` and the expectation.
@@ -55,6 +55,11 @@ pub(super) fn conforms(build: Build, setup: &Setup) -> Result<Run, Box<dyn Error
         return Ok(run);
     }
     Err(run.failure(&format!("failed clauses: {failed:#?}")))
+}
+
+/// Checks runs of which each call to KVM, and each for memory and files, fails once.
+pub(super) fn fails_at_every_call(build: Build, setup: Setup) -> TestResult {
+    every_call_fails(move || conforms(build, &setup).map(drop))
 }
 
 /// Checks that a relocatable kernel whose preferred address is not available on `setup` is moved and conforms.

@@ -12,8 +12,7 @@ use hv_core::virt::{PCI_MEMORY, RAM_BASE};
 use hv_core::{Fault, Outcome, UnhandledAccessPolicy};
 
 use super::build::{Build, bytes, case, range};
-use super::checks::{conforms, echoes, ends, hangs, moves};
-use super::faults::every_call_fails;
+use super::checks::{conforms, echoes, ends, fails_at_every_call, hangs, moves};
 use super::soak::holds_nothing;
 use crate::board::Board;
 use crate::boot::Run;
@@ -61,7 +60,7 @@ impl Matrix<'_> {
             let typed = move || echoes(build, Setup::of(board), Mode::Echo);
             cases.push(case(&name, build, board, typed));
             let name = format!("{board_name}::every-call-fails");
-            let failing = move || every_call_fails(build, Setup::of(board));
+            let failing = move || fails_at_every_call(build, Setup::of(board));
             cases.push(case(&name, build, board, failing));
         }
         let build = self.first;

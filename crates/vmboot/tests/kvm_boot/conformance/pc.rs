@@ -5,8 +5,7 @@ use contract::{Entry, Image, Mode};
 use hv_core::{Fault, Outcome, ShutdownPolicy};
 
 use super::build::{Build, bytes, case, range};
-use super::checks::{conforms, echoes, ends, hangs, moves};
-use super::faults::every_call_fails;
+use super::checks::{conforms, echoes, ends, fails_at_every_call, hangs, moves};
 use super::soak::holds_nothing;
 use crate::board::Board;
 use crate::boot::kernel_base;
@@ -198,7 +197,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(case(
         "every-call-fails",
         pvh,
-        Box::new(move || every_call_fails(pvh, Setup::of(Board::Pc))),
+        Box::new(move || fails_at_every_call(pvh, Setup::of(Board::Pc))),
     ));
     for build in [pvh, bzimage] {
         for (name, ending) in ENDINGS {

@@ -5,9 +5,8 @@ use hv_core::virt::Gic;
 
 use super::Matrix;
 use crate::board::Board;
-use crate::case::Case;
+use crate::case::{Case, every_call_fails};
 use crate::conformance::build::{Build, case};
-use crate::conformance::faults::every_call_of;
 
 const fn image(name: &'static str, file: &'static str) -> Build {
     Build {
@@ -58,7 +57,7 @@ pub(in crate::conformance) fn cases() -> Vec<Case> {
     let mut cases = matrix.cases();
     let (_, board) = BOARDS[0];
     cases.push(case("host-query::every-call-fails", plain, board, || {
-        every_call_of(|| Ok(hv_kvm_arm64::host_capabilities().map(drop)?))
+        every_call_fails(|| Ok(hv_kvm_arm64::host_capabilities().map(drop)?))
     }));
     cases
 }

@@ -1,21 +1,16 @@
-//! Machines whose requests to KVM fail, one after the other.
-//!
-//! An error names the failed request and has the error of the kernel, the machine leaves nothing behind, and the next machine runs.
+//! Work whose requests to KVM fail, one after the other.
 
 mod requests;
+mod supervised;
 
-use std::error::Error;
-use std::io;
-use std::time::{Duration, Instant};
+use std::{
+    error::Error,
+    io,
+    time::{Duration, Instant},
+};
 
-use hv_kvm_test::explain;
-
-use super::build::Build;
-use super::checks::conforms;
-use crate::case::TestResult;
-use crate::held::Held;
-use crate::setup::Setup;
-use crate::supervised::{Attempt, Call, Family, Fault, Supervised};
+use self::supervised::{Attempt, Call, Family, Fault, Supervised, filter};
+use crate::{CheckResult, Held, explain};
 
 /// The variable that makes every call fail, which takes minutes, and those outside of the run of the guest with every error. Without it, the first call of each
 /// request fails with every error, and of its other calls up to [`MOST`] with one.
@@ -28,7 +23,7 @@ const HARD: [i32; 4] = [libc::ENOMEM, libc::EIO, libc::EFAULT, libc::EMFILE];
 const SOFT: [i32; 2] = [libc::EINTR, libc::EAGAIN];
 
 /// Calls of one request that fail. The others are for the next registers of a long list.
-const MOST: usize = 24;
+const MOST: usize = 12;
 
 /// `KVM_RUN`s that fail.
 const MOST_ENTRIES: usize = 6;
@@ -115,13 +110,21 @@ fn faults(calls: &Calls, is_all: bool) -> Vec<Fault> {
     faults
 }
 
-/// Every request to KVM of a machine that conforms fails, and every call for memory and files.
-pub(super) fn every_call_fails(build: Build, setup: Setup) -> TestResult {
-    every_call_of(move || conforms(build, &setup).map(drop))
+/// Reason why no call can fail on request on this host.
+#[must_use]
+pub fn skip_reason() -> Option<String> {
+    filter::skip_reason()
 }
 
-/// Every call of `work` fails.
-pub(super) fn every_call_of(work: impl Fn() -> TestResult + Send + 'static) -> TestResult {
+/// Does `work` again and again on a thread of its own, while another of its requests to KVM and calls for memory and files fails each time.
+///
+/// The error of the work has to name the failed request and the error of the kernel, the work may leave nothing behind, and without a fault it has to succeed
+/// afterwards. What it makes once for the process is made before the first fault.
+///
+/// # Errors
+///
+/// A list of the wrong results, and hosts with a [`skip_reason`].
+pub fn every_call_fails(work: impl Fn() -> CheckResult + Send + 'static) -> CheckResult {
     let supervised = Supervised::new(move || work().map_err(|error| explain(&*error)))?;
     // The first machines also make what stays, such as arenas of the allocator.
     clean(&supervised)?;

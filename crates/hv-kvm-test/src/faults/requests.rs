@@ -1,6 +1,6 @@
 //! The requests of KVM that the harnesses make, and what follows when one fails.
 
-use crate::supervised::Call;
+use super::supervised::Call;
 
 /// What follows when a request fails.
 pub(super) struct Request {
@@ -42,6 +42,7 @@ const REQUESTS: &[(u32, Request)] = &[
     (0x04, repeated("KVM_CREATE_VM")),
     (0x05, named("KVM_GET_SUPPORTED_CPUID")),
     (0x41, repeated("KVM_CREATE_VCPU")),
+    (0x42, named("KVM_GET_DIRTY_LOG")),
     (SET_USER_MEMORY_REGION, repeated("KVM_SET_USER_MEMORY_REGION")),
     (0x47, named("KVM_SET_TSS_ADDR")),
     (0x48, named("KVM_SET_IDENTITY_MAP_ADDR")),
@@ -102,7 +103,9 @@ const REQUESTS: &[(u32, Request)] = &[
     (0xae, named("KVM_ARM_VCPU_INIT")),
     (0xaf, named("KVM_ARM_PREFERRED_TARGET")),
     (0xb0, named("KVM_GET_REG_LIST")),
+    (0xc0, named("KVM_CLEAR_DIRTY_LOG")),
     (0xc2, named("KVM_ARM_VCPU_FINALIZE")),
+    (0xc6, named("KVM_X86_SET_MSR_FILTER")),
     (0xcf, named("KVM_GET_XSAVE2")),
     (0xe0, repeated("KVM_CREATE_DEVICE")),
     (

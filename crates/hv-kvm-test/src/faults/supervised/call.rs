@@ -2,7 +2,7 @@
 
 /// A supervised system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
+pub(in crate::faults) enum Call {
     /// An ioctl of KVM, by its request.
     Kvm(u32),
     Mmap,
@@ -23,7 +23,7 @@ impl Call {
         (libc::SYS_openat, Self::Openat),
     ];
 
-    pub(crate) fn family(self) -> Family {
+    pub(in crate::faults) fn family(self) -> Family {
         match self {
             Self::Kvm(_) => Family::Kvm,
             Self::Mmap | Self::MemfdCreate | Self::Ftruncate | Self::Openat => Family::Host,
@@ -33,7 +33,7 @@ impl Call {
 
 /// Calls that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
+pub(in crate::faults) enum Family {
     /// Ioctls of KVM.
     Kvm,
     /// Calls for memory and files.

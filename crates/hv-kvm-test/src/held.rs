@@ -1,22 +1,27 @@
 //! Descriptors and mappings of the process.
 
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 /// Shortest mapping without a file that is counted: smaller ones than guest memory come and go with the allocator.
 const MIN_LEN: u64 = 8 << 20;
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) descriptors: usize,
+pub struct Held {
+    /// Number of open descriptors.
+    pub descriptors: usize,
     /// Bytes that are mapped and accessible: of files that are not programs or libraries, of vCPUs, and of memory without a file. Neighbours are one
     /// mapping to the host, so their number says nothing.
-    pub(crate) mapped: u64,
+    pub mapped: u64,
 }
 
 impl Held {
-    pub(crate) fn now() -> io::Result<Self> {
+    /// What the process holds now.
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be read.
+    pub fn now() -> io::Result<Self> {
         let maps = fs::read_to_string("/proc/self/maps")?;
         Ok(Self {
             descriptors: fs::read_dir("/proc/self/fd")?.count(),

@@ -5,10 +5,11 @@
     reason = "installs a filter, and exchanges structures with the kernel by ioctl"
 )]
 
-use std::fs;
-use std::io;
-use std::mem::{offset_of, zeroed};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::{
+    fs, io,
+    mem::{offset_of, zeroed},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
 
 use libc::{seccomp_data, seccomp_notif, seccomp_notif_resp, sock_filter, sock_fprog};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -16,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::call::{Call, KVM_TYPE};
 
 /// Reason why this host has no listeners.
-pub(super) fn skip_reason() -> Option<String> {
+pub(in crate::faults) fn skip_reason() -> Option<String> {
     const ACTIONS: &str = "/proc/sys/kernel/seccomp/actions_avail";
     match fs::read_to_string(ACTIONS) {
         Ok(actions) if actions.split_whitespace().any(|action| action == "user_notif") => None,

@@ -2,19 +2,21 @@
 //! thread decides about each call.
 
 mod call;
-mod filter;
+pub(super) mod filter;
 
-use std::io;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::{
+    io, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, Sender, channel, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
 
-pub(crate) use self::call::{Call, Family};
+pub(super) use self::call::{Call, Family};
 use self::filter::Listener;
-use crate::case::Unsupported;
 
 /// Time for one run of the work, on the slowest host.
 const DEADLINE: Duration = Duration::from_mins(3);
@@ -24,21 +26,21 @@ const MAX_CALLS: usize = 1 << 18;
 
 /// A call that fails.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
-    pub(crate) family: Family,
+pub(super) struct Fault {
+    pub(super) family: Family,
     /// Number of the call among those of its family, from 0.
-    pub(crate) at: usize,
-    pub(crate) errno: i32,
+    pub(super) at: usize,
+    pub(super) errno: i32,
 }
 
 /// One run of the work.
-pub(crate) struct Attempt {
+pub(super) struct Attempt {
     /// Result of the work; `None` if it panicked.
-    pub(crate) result: Option<Result<(), String>>,
+    pub(super) result: Option<Result<(), String>>,
     /// The calls in their order.
-    pub(crate) calls: Vec<Call>,
+    pub(super) calls: Vec<Call>,
     /// The call that failed on request.
-    pub(crate) failed: Option<Call>,
+    pub(super) failed: Option<Call>,
 }
 
 /// What the supervisor has to do, and what it saw.
@@ -72,7 +74,7 @@ fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
 }
 
 /// Work on a thread with the filter. When this is dropped, the thread ends, and after it the supervisor.
-pub(crate) struct Supervised {
+pub(super) struct Supervised {
     plan: Arc<Mutex<Plan>>,
     start: Sender<()>,
     done: Receiver<Option<Result<(), String>>>,
@@ -83,12 +85,12 @@ impl Supervised {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`] where seccomp has no user notification.
-    pub(crate) fn new(
+    /// The reason where seccomp has no user notification.
+    pub(super) fn new(
         work: impl Fn() -> Result<(), String> + Send + 'static,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         if let Some(reason) = filter::skip_reason() {
-            return Err(Unsupported(reason).into());
+            return Err(reason.into());
         }
         let plan = Arc::default();
         let (start, starts) = channel();
@@ -121,7 +123,7 @@ impl Supervised {
     /// # Errors
     ///
     /// An error if the work does not end in time.
-    pub(crate) fn run(&self, fault: Option<Fault>) -> Result<Attempt, Box<dyn std::error::Error>> {
+    pub(super) fn run(&self, fault: Option<Fault>) -> Result<Attempt, Box<dyn std::error::Error>> {
         let calls = Vec::with_capacity(MAX_CALLS);
         let plan = Plan {
             fault,
