@@ -29,7 +29,7 @@ pub(crate) fn check(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<
         command
             .current_dir(&directory)
             .args(["check", "--package", &published.name, "--target-dir"])
-            .arg(workspace.xtask("packages-target"));
+            .arg(workspace.target());
         process::run_logged(&mut command, &workspace.log("cargo-check-package")?)?;
     }
     template::check(workspace, rows, &crates, &directory)

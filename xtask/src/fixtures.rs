@@ -4,7 +4,7 @@
 //! as skipped. It is `/fixtures` in the lab, and on this machine `target/fixtures`, where most entries are links.
 //!
 //! ```text
-//! guests/ARCH/                           every build of guests/ as `guests.rs` lists them, and
+//! guests/ARCH/                           builds of guests/ for the tests, as `guests.rs` lists them, and
 //!   init                                   first program of Linux guests, static
 //! initrd/ARCH/linux.cpio                 initramfs of a Linux guest: /init, /payload.bin and modules for virtio disks
 //! initrd/ARCH/payload.bin                the /payload.bin in it

@@ -7,6 +7,7 @@ mod picolibc;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use self::builds::{Conformance, OutputFormat, SANDBOX_PROGRAMS, SandboxTarget};
 use self::error::GuestError;
@@ -29,28 +30,27 @@ const TEMPLATE: &str = "sandbox-template";
 /// Name of the init program of Linux guests.
 pub(crate) const INIT: &str = "init";
 
-/// Builds every guest and returns their directory.
+/// Builds the guests of the tests and returns their directory.
 pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
+    build(workspace, row, slice::from_ref(row.sandbox_target()))
+}
+
+/// Builds the guests, those in Rust that run in sandboxes for each of `targets`, and returns their directory.
+fn build(workspace: &Workspace, row: &ArchRow, targets: &'static [SandboxTarget]) -> Result<PathBuf, Error> {
     let directory = workspace.guests(row.name);
     fs::create_dir_all(&directory).with_path(&directory)?;
     for guest in row.guests {
         conformance(workspace, guest, &directory)?;
     }
-    for (program, target) in sandbox_guests(row) {
-        sandbox_guest(workspace, program, target, &directory)?;
-    }
-    for target in row.sandbox_targets {
+    for target in targets {
+        for program in SANDBOX_PROGRAMS {
+            sandbox_guest(workspace, program, target, &directory)?;
+        }
         template_guest(workspace, target, &directory)?;
     }
     c::build(workspace, row, &directory)?;
     init(workspace, row)?;
     Ok(directory)
-}
-
-/// The programs that run in sandboxes, for each target.
-fn sandbox_guests(row: &ArchRow) -> impl Iterator<Item = (&'static str, &'static SandboxTarget)> {
-    let targets = row.sandbox_targets.iter();
-    targets.flat_map(|target| SANDBOX_PROGRAMS.map(|program| (program, target)))
 }
 
 /// Builds a program that runs in a sandbox, and returns its path.
@@ -188,20 +188,21 @@ pub(crate) fn init(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Erro
     Ok(path)
 }
 
-/// `cargo xtask guests`.
+/// `cargo xtask guests`: builds every guest.
 pub(crate) fn run(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
-    let directory = ensure(workspace, row)?;
+    let directory = build(workspace, row, row.sandbox_targets)?;
     let conformance = row.guests.iter().flat_map(|guest| guest.builds);
-    let sandboxes = sandbox_guests(row).map(|(program, target)| format!("{program}{}", target.suffix));
-    let templates = row.sandbox_targets.iter();
-    let templates = templates.map(|target| format!("{TEMPLATE}{}", target.suffix));
+    let programs = SANDBOX_PROGRAMS.into_iter().chain([TEMPLATE]);
+    let sandboxes = programs.flat_map(|program| {
+        let targets = row.sandbox_targets.iter();
+        targets.map(move |target| format!("{program}{}", target.suffix))
+    });
     // There are systems without the C library.
     let in_c = row.c_guests.iter();
     let in_c = in_c.filter(|guest| guest.library.is_none() || directory.join(guest.file).exists());
     for name in conformance
         .map(|(name, ..)| (*name).to_owned())
         .chain(sandboxes)
-        .chain(templates)
         .chain(in_c.map(|guest| guest.file.to_owned()))
         .chain([INIT.to_owned()])
     {

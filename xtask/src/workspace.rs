@@ -20,7 +20,7 @@
 //!     template/             the guest that `new-guest` writes
 //!     tools/                subcommands of cargo, installed by cargo
 //!     msrv/                 target directory of the oldest compiler
-//!     packages/             the packages of the published crates, unpacked; packages-target/ is their target directory
+//!     packages/             the packages of the published crates, unpacked
 //!     ukis/                 unified kernel images made by ukify, with its inputs
 //!     vmlinux/              ELF kernels unpacked from bzImages
 //!     junit.xml             results of the last `cargo xtask test`
