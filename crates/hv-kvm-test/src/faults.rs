@@ -34,6 +34,67 @@ const CLEAN: usize = 32;
 /// Wrong results that are reported.
 const MAX_REPORTED: usize = 40;
 
+/// Reason why no call can fail on request on this host.
+#[must_use]
+pub fn skip_reason() -> Option<String> {
+    filter::skip_reason()
+}
+
+/// Does `work` again and again on a thread of its own, while another of its requests to KVM and calls for memory and files fails each time.
+///
+/// The error of the work has to name the failed request and the error of the kernel, the work may leave nothing behind, and without a fault it has to succeed
+/// afterwards. What it makes once for the process is made before the first fault.
+///
+/// # Errors
+///
+/// A list of the wrong results, and hosts with a [`skip_reason`].
+pub fn every_call_fails(work: impl Fn() -> CheckResult + Send + 'static) -> CheckResult {
+    let supervised = Supervised::new(move || work().map_err(|error| explain(&*error)))?;
+    // The first machines also make what stays, such as arenas of the allocator.
+    clean(&supervised)?;
+    clean(&supervised)?;
+    let start = Instant::now();
+    let calls = Calls::of(&clean(&supervised)?);
+    let time_of_one = start.elapsed();
+    let faults = faults(&calls, std::env::var_os(ALL).is_some());
+    let mut held = Held::now()?;
+    let mut wrong = Vec::new();
+    let mut tally = Tally::default();
+    let start = Instant::now();
+    for (index, fault) in faults.iter().enumerate() {
+        let attempt = supervised.run(Some(*fault))?;
+        let after = Held::now()?;
+        let judged = judge(&calls, fault, &attempt, &mut tally).and_then(|()| {
+            if leaks_slot(&calls, fault) {
+                // The memory of a slot that cannot be deleted stays mapped, as the guest could access it.
+                held = after;
+                return Ok(());
+            }
+            if after == held {
+                Ok(())
+            } else {
+                let message = format!("held before {held:?}, after {after:?}");
+                held = after;
+                Err(message)
+            }
+        });
+        if let Err(message) = judged {
+            wrong.push(format!("{} {fault:?}: {message}", name(attempt.failed)));
+        }
+        if index % CLEAN == CLEAN - 1 {
+            clean(&supervised)?;
+        }
+    }
+    clean(&supervised)?;
+    report(&calls, faults.len(), &tally, time_of_one, start.elapsed());
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let count = wrong.len();
+    wrong.truncate(MAX_REPORTED);
+    Err(format!("{count} wrong results, among them\n{}", wrong.join("\n")).into())
+}
+
 /// Calls of a run of the work without a fault.
 struct Calls {
     kvm: Vec<Call>,
@@ -108,67 +169,6 @@ fn faults(calls: &Calls, is_all: bool) -> Vec<Fault> {
         });
     }
     faults
-}
-
-/// Reason why no call can fail on request on this host.
-#[must_use]
-pub fn skip_reason() -> Option<String> {
-    filter::skip_reason()
-}
-
-/// Does `work` again and again on a thread of its own, while another of its requests to KVM and calls for memory and files fails each time.
-///
-/// The error of the work has to name the failed request and the error of the kernel, the work may leave nothing behind, and without a fault it has to succeed
-/// afterwards. What it makes once for the process is made before the first fault.
-///
-/// # Errors
-///
-/// A list of the wrong results, and hosts with a [`skip_reason`].
-pub fn every_call_fails(work: impl Fn() -> CheckResult + Send + 'static) -> CheckResult {
-    let supervised = Supervised::new(move || work().map_err(|error| explain(&*error)))?;
-    // The first machines also make what stays, such as arenas of the allocator.
-    clean(&supervised)?;
-    clean(&supervised)?;
-    let start = Instant::now();
-    let calls = Calls::of(&clean(&supervised)?);
-    let time_of_one = start.elapsed();
-    let faults = faults(&calls, std::env::var_os(ALL).is_some());
-    let mut held = Held::now()?;
-    let mut wrong = Vec::new();
-    let mut tally = Tally::default();
-    let start = Instant::now();
-    for (index, fault) in faults.iter().enumerate() {
-        let attempt = supervised.run(Some(*fault))?;
-        let after = Held::now()?;
-        let judged = judge(&calls, fault, &attempt, &mut tally).and_then(|()| {
-            if leaks_slot(&calls, fault) {
-                // The memory of a slot that cannot be deleted stays mapped, as the guest could access it.
-                held = after;
-                return Ok(());
-            }
-            if after == held {
-                Ok(())
-            } else {
-                let message = format!("held before {held:?}, after {after:?}");
-                held = after;
-                Err(message)
-            }
-        });
-        if let Err(message) = judged {
-            wrong.push(format!("{} {fault:?}: {message}", name(attempt.failed)));
-        }
-        if index % CLEAN == CLEAN - 1 {
-            clean(&supervised)?;
-        }
-    }
-    clean(&supervised)?;
-    report(&calls, faults.len(), &tally, time_of_one, start.elapsed());
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    let count = wrong.len();
-    wrong.truncate(MAX_REPORTED);
-    Err(format!("{count} wrong results, among them\n{}", wrong.join("\n")).into())
 }
 
 /// Results of faults.
