@@ -10,9 +10,14 @@ use libfuzzer_sys::fuzz_target;
 use proto_multiboot::{PROTOCOL_MULTIBOOT, PROTOCOL_MULTIBOOT2};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(Some(image)) = fmt_multiboot::parse(&data) else {
-        return;
+    let image = match fmt_multiboot::parse(&data) {
+        Ok(None) => return,
+        Ok(Some(image)) => image,
+        Err(error) => return fmt_test::assert_has_text(&error),
     };
+    for warning in image.warnings() {
+        assert!(!warning.to_string().is_empty());
+    }
     assert_eq!(image.source_len(), data.len() as u64);
     assert!(!image.entries().is_empty());
     for entry in image.entries() {

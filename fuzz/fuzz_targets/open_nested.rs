@@ -19,8 +19,9 @@ const FORMATS: [&dyn KernelFormat; 4] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(layers) = open(&data, &WRAPPERS, &LIMITS) else {
-        return;
+    let layers = match open(&data, &WRAPPERS, &LIMITS) {
+        Ok(layers) => layers,
+        Err(error) => return fmt_test::assert_has_text(&error),
     };
     assert!(layers.len() <= LIMITS.layers);
     assert!(layers.iter().all(|layer| layer.content.len() <= LIMITS.len));

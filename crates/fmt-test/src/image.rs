@@ -1,6 +1,18 @@
 //! Assertions on parsed images.
 
+use std::{error::Error, iter};
+
 use boot_core::{EntryAbi, KernelImage, Placement, Segment};
+
+/// Asserts that an error and its sources have texts.
+///
+/// # Panics
+///
+/// If one of the texts is empty.
+pub fn assert_has_text(error: &dyn Error) {
+    let mut errors = iter::successors(Some(error), |error| error.source());
+    assert!(errors.all(|error| !error.to_string().is_empty()), "{error:?}");
+}
 
 /// Asserts the guarantees of [`KernelImage`] on an image that was parsed from a file of `file_len` bytes.
 ///
@@ -9,6 +21,9 @@ use boot_core::{EntryAbi, KernelImage, Placement, Segment};
 /// If one of the guarantees does not hold.
 pub fn assert_valid_image(image: &KernelImage, file_len: usize) {
     assert_eq!(image.source_len(), file_len as u64);
+    for warning in image.warnings() {
+        assert!(!warning.to_string().is_empty(), "{warning:?}");
+    }
     assert!(!image.segments().is_empty());
     let mut end = 0;
     for segment in image.segments() {

@@ -20,6 +20,6 @@ pub use change::{Change, apply, change};
 pub use counting::CountingSource;
 pub use edges::edges;
 pub use fields::Fields;
-pub use image::assert_valid_image;
+pub use image::{assert_has_text, assert_valid_image};
 pub use pseudo_random::pseudo_random;
 pub use source::TestSource;

@@ -6,8 +6,13 @@ use fmt_pe::pe::{DirectoryEntry, PeFile, RelocationType, RvaRange};
 /// Parses `file` and checks the invariants of an accepted file. True if it was accepted.
 pub(crate) fn check(file: &[u8]) -> bool {
     let source = SizedSource::new(&file).expect("a slice has a length");
-    let Ok(Some(pe)) = PeFile::parse(source) else {
-        return false;
+    let pe = match PeFile::parse(source) {
+        Ok(None) => return false,
+        Ok(Some(pe)) => pe,
+        Err(error) => {
+            fmt_test::assert_has_text(&error);
+            return false;
+        }
     };
     let len = file.len() as u64;
     let header = pe.optional_header();
