@@ -9,8 +9,8 @@ use boot_core::{EntryAbi, KernelImage, Placement, Segment};
 /// # Panics
 ///
 /// If one of the texts is empty.
-pub fn assert_has_text(error: &dyn Error) {
-    let mut errors = iter::successors(Some(error), |error| error.source());
+pub fn assert_has_text(error: &(dyn Error + 'static)) {
+    let mut errors = iter::successors(Some(error), |error| (*error).source());
     assert!(errors.all(|error| !error.to_string().is_empty()), "{error:?}");
 }
 
