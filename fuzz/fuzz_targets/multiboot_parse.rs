@@ -15,22 +15,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(Some(image)) => image,
         Err(error) => return fmt_test::assert_has_text(&error),
     };
-    for warning in image.warnings() {
-        assert!(!warning.to_string().is_empty());
-    }
-    assert_eq!(image.source_len(), data.len() as u64);
-    assert!(!image.entries().is_empty());
-    for entry in image.entries() {
-        let mut segments = image.segments().iter();
-        assert!(segments.any(|segment| segment.range.contains_addr(entry.addr)));
-    }
-    let mut end = 0;
-    for segment in image.segments() {
-        assert!(!segment.range.is_empty() && segment.range.start() >= end);
-        assert!(segment.source.len() <= segment.range.len());
-        assert!(segment.source.end() <= image.source_len());
-        end = segment.range.end();
-    }
+    fmt_test::assert_valid_image(&image, data.len());
     assert!(image.entry(MULTIBOOT).is_none() || image.metadata::<MultibootMetadata>().is_some());
     assert!(image.entry(MULTIBOOT2).is_none() || image.metadata::<Multiboot2Metadata>().is_some());
     if let Ok(Some(elf)) = fmt_elf::parse(&data) {

@@ -12,7 +12,6 @@
 //!     firmware/             boot media in media/, consoles of boots in logs/
 //!     lab/                  initramfs and console log of the last KVM host machine
 //!     fuzz/                 target directory of the fuzz targets
-//!     guests/               target directory of clippy for the guests' workspace
 //!     hyperlight/           the programs of `bench sandbox --peer hyperlight`
 //!     guests-host/          target directory of the guests' tests that run on this machine
 //!     mutants/              results of `cargo xtask mutants` by crate, and the target directory of the mutants

@@ -46,7 +46,7 @@ pub fn trial(name: &str, skip: Option<String>, test: impl FnOnce() -> TestResult
 /// Runs the tests as the command line requests, by default one at a time, and exits.
 pub fn run(tests: Vec<Trial>) -> ! {
     let mut arguments = Arguments::from_args();
-    // Some count what the process holds.
+    // Some count what the process holds. The guests share few CPUs: in parallel they would exceed their deadlines.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     libtest_mimic::run(&arguments, tests).exit()
 }

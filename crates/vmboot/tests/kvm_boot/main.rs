@@ -21,14 +21,9 @@ mod setup;
 mod uki;
 mod xen;
 
-use libtest_mimic::Arguments;
-
 use self::case::Case;
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // The guests share few CPUs: in parallel they would exceed their deadlines.
-    arguments.test_threads = arguments.test_threads.or(Some(1));
     let cases = conformance::cases()
         .into_iter()
         .chain(kernels::cases())
@@ -39,5 +34,5 @@ fn main() {
         .chain(uki::cases())
         .chain(doctor::cases())
         .chain(xen::cases());
-    libtest_mimic::run(&arguments, cases.map(Case::into_trial).collect()).exit();
+    hv_kvm_test::run(cases.map(Case::into_trial).collect())
 }
