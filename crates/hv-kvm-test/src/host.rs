@@ -1,6 +1,6 @@
 //! What the host has: KVM, and the fixtures of the workspace.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, sync::LazyLock};
 
 /// The environment variable that names the directory of the fixtures.
 const VARIABLE: &str = "VMBOOT_FIXTURES";
@@ -26,12 +26,17 @@ pub fn skip_reason(files: &[impl AsRef<str>], hardware: bool) -> Option<String> 
 }
 
 /// Whether the CPU of an x86 host has VMX or SVM, without which KVM runs small integer-only programs only.
+///
+/// The answer is found once for the process: tests that make system calls fail ask again.
 #[must_use]
 pub fn has_virtualisation() -> bool {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    cpuinfo
-        .split_whitespace()
-        .any(|flag| flag == "vmx" || flag == "svm")
+    static ANSWER: LazyLock<bool> = LazyLock::new(|| {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        cpuinfo
+            .split_whitespace()
+            .any(|flag| flag == "vmx" || flag == "svm")
+    });
+    *ANSWER
 }
 
 /// Reason why guests of an x86 host have neither breakpoints nor watchpoints of the hardware. Other hosts have no such reason here.
