@@ -45,6 +45,7 @@ pub struct MappedRange {
 pub struct FileMapper<'a, M = GuestMemoryMmap> {
     ram: &'a mut GuestRam<M>,
     files: FileMapping,
+    examined: &'a [MappableFile<'a>],
     prefault: bool,
     mapped: Vec<MappedRange>,
     copied_len: u64,
@@ -79,6 +80,7 @@ impl<M: GuestMemoryBackend + Sync> GuestRam<M> {
         FileMapper {
             ram: self,
             files,
+            examined: &[],
             prefault: false,
             mapped: Vec::new(),
             copied_len: 0,
@@ -86,7 +88,36 @@ impl<M: GuestMemoryBackend + Sync> GuestRam<M> {
     }
 }
 
-impl<M: GuestMemoryBackend + Sync> FileMapper<'_, M> {
+impl<'a, M: GuestMemoryBackend + Sync> FileMapper<'a, M> {
+    /// Sets files that were examined before. Other files are examined for each [`copy_from`](GuestMemory::copy_from): system calls that take as long as
+    /// those that map a part.
+    ///
+    /// The length of a file is that at its examination. [`BootPlan::load`](boot_core::BootPlan::load) compares the present length with the one of the plan.
+    ///
+    /// ```
+    /// use std::fs::File;
+    ///
+    /// use boot_core::{GuestMemory, GuestRange, MemoryMap};
+    /// use guest_ram::{FileMapping, GuestRam, MappableFile};
+    ///
+    /// let kernel = File::open("/proc/self/exe")?;
+    /// let examined = MappableFile::new(&kernel);
+    /// for _machine in 0..2 {
+    ///     let mut ram = GuestRam::new(&MemoryMap::pc(16 << 20)?)?;
+    ///     let mut mapper = ram.map_files(FileMapping::Trusted).examined(examined.as_slice());
+    ///     mapper.copy_from(GuestRange::new(0x10_0000, 0x1000).unwrap(), &kernel, 0)?;
+    ///     assert_eq!(mapper.mapped_len(), 0x1000);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn examined(self, files: &'a [MappableFile<'a>]) -> Self {
+        Self {
+            examined: files,
+            ..self
+        }
+    }
+
     /// Sets whether the host maps the pages of a file at once (`MAP_POPULATE`), rather than at the first access of the guest. Off by default.
     #[must_use]
     pub fn prefault(self, prefault: bool) -> Self {
@@ -120,8 +151,13 @@ impl<M: GuestMemoryBackend + Sync> FileMapper<'_, M> {
         let BackingStore::File(file) = source.backing_store() else {
             return None;
         };
-        let file = MappableFile::of(file)?;
-        (self.files == FileMapping::Trusted || file.is_sealed()).then_some(file)
+        match self.examined.iter().find_map(|examined| examined.by(file)) {
+            Some(examined) => {
+                let is_permitted = self.files == FileMapping::Trusted || examined.is_sealed();
+                is_permitted.then_some(examined)
+            }
+            None => MappableFile::permitted(file, self.files),
+        }
     }
 
     /// Whether files can be mapped into the memory.
@@ -176,6 +212,7 @@ impl<M: GuestMemoryBackend + Sync> FileMapper<'_, M> {
         self.mapped.push(MappedRange { range, offset });
         Ok(())
     }
+
     /// The whole pages in `range` that can be mapped: where a page of the host, of guest physical addresses and of the file begin at the same places.
     fn whole_pages(&self, range: GuestRange, offset: u64) -> Option<GuestRange> {
         let page = arith::to_u64(pages::size());

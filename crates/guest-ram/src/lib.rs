@@ -59,6 +59,8 @@ pub use mapping_error::MappingError;
 pub use memfd::Memfd;
 #[cfg(feature = "vm-memory")]
 pub use options::RamOptions;
+#[cfg(all(feature = "vm-memory", target_os = "linux"))]
+pub use pages::map::MappableFile;
 #[cfg(all(feature = "prepared-files", feature = "vm-memory", target_os = "linux"))]
 pub use prepared::file::{PREPARED_FILE_VERSION, PreparedFileError};
 #[cfg(all(feature = "vm-memory", target_os = "linux"))]

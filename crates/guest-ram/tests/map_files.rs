@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use boot_core::{GuestMemory as _, GuestRange, MemoryError, MemoryMap, ReadErrorKind, RegionKind};
-use guest_ram::{AccessOptions, FileMapping, GuestRam, Memfd, RamOptions, SystemCalls};
+use guest_ram::{AccessOptions, FileMapping, GuestRam, MappableFile, Memfd, RamOptions, SystemCalls};
 use proptest::prelude::*;
 use vm_memory::bitmap::{AtomicBitmap, Bitmap as _};
 use vm_memory::{GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap, GuestMemoryRegion as _};
@@ -106,6 +106,42 @@ fn only_files_that_nobody_can_change_are_mapped_unless_the_caller_trusts_them() 
     let unsealed = Memfd::create(c"kernel", usize::try_from(LEN).unwrap()).unwrap();
     unsealed.file().write_all_at(&content(LEN), 0).unwrap();
     check(unsealed.file(), FileMapping::Sealed, 0);
+}
+
+#[test]
+fn files_are_examined_once_for_many_loads() {
+    let (trusted, sealed, other) = (file(LEN), sealed(LEN), file(LEN));
+    let examined = [&trusted, sealed.file()].map(|file| MappableFile::new(file).unwrap());
+    let check = |source: &File, files, mapped: u64| {
+        let mut ram = GuestRam::new(&map()).unwrap();
+        let mut mapper = ram.map_files(files).examined(&examined);
+        mapper.copy_from(range(RAM, LEN), source, 0).unwrap();
+        assert_eq!((mapper.mapped_len(), mapper.copied_len()), (mapped, LEN - mapped));
+        assert_eq!(bytes(&ram, range(RAM, LEN)), content(LEN));
+    };
+    check(&trusted, FileMapping::Trusted, LEN);
+    check(&trusted, FileMapping::Sealed, 0);
+    check(sealed.file(), FileMapping::Trusted, LEN);
+    check(sealed.file(), FileMapping::Sealed, LEN);
+    check(&other, FileMapping::Trusted, LEN);
+    check(&other, FileMapping::Sealed, 0);
+    // Another file is examined when it is loaded.
+    let mut ram = GuestRam::new(&map()).unwrap();
+    let mut mapper = ram.map_files(FileMapping::Trusted).examined(&examined);
+    other.set_len(LEN - PAGE).unwrap();
+    let error = mapper.copy_from(range(RAM, LEN), &other, 0).unwrap_err();
+    assert!(
+        matches!(&error, MemoryError::Source(read) if matches!(read.kind, ReadErrorKind::Shrunk)),
+        "{error}"
+    );
+}
+
+#[test]
+fn only_regular_files_are_mappable() {
+    assert!(MappableFile::new(&content(LEN)).is_none());
+    assert!(MappableFile::new(&File::open("/dev/zero").unwrap()).is_none());
+    assert!(MappableFile::new(&File::open("/").unwrap()).is_none());
+    assert!(MappableFile::new(&file(0)).is_some());
 }
 
 #[test]

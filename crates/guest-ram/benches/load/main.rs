@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Criterion measures each method alone. Then a table compares the medians of runs in turns, so that other load on the
-//! machine affects all methods alike.
+//! machine affects all methods alike. The order of a round is a random one, because a method leaves the caches and the free pages of the host
+//! in a state that the next one finds.
 //!
 //! *Fresh* memory is mapped anew for every load; mapping it is not measured. *Warm* memory was written before. Memory
 //! is mapped either as this workspace does by default (*huge pages advised*) or without advice (*plain*), which is
@@ -65,17 +66,42 @@ fn median(times: &mut [Duration]) -> f64 {
     times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
 }
 
+/// Random orders, the same in every run of the bench.
+struct Orders(u64);
+
+impl Orders {
+    const fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// The numbers below `N` in the next order.
+    fn next<const N: usize>(&mut self) -> [usize; N] {
+        let mut order = std::array::from_fn(|index| index);
+        // Fisher and Yates, with xorshift64.
+        for index in (1..N).rev() {
+            for (left, by) in [(true, 13), (false, 7), (true, 17)] {
+                self.0 ^= if left { self.0 << by } else { self.0 >> by };
+            }
+            let other = self.0 % (u64::try_from(index).unwrap() + 1);
+            order.swap(index, usize::try_from(other).unwrap());
+        }
+        order
+    }
+}
+
 /// The medians of all methods on one kind of memory, which take turns.
 ///
-/// An untimed load before each of them brings the caches into the same state, whatever method ran before.
+/// An untimed load before each of them brings the caches into the same state, as far as one load can, whatever method ran before.
 fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64; METHODS.len()] {
     let mut times = METHODS.map(|_| Vec::with_capacity(rounds));
     let mut warm = pages.map();
     bench.use_up(&mut warm);
+    let mut orders = Orders::new();
     for _ in 0..rounds {
-        for (method, times) in METHODS.into_iter().zip(&mut times) {
+        for index in orders.next::<{ METHODS.len() }>() {
+            let method = METHODS[index];
             bench.load(Method::Pread, &mut warm);
-            times.push(if fresh {
+            times[index].push(if fresh {
                 time(bench, method, &mut pages.map())
             } else {
                 time(bench, method, &mut warm)
@@ -92,10 +118,10 @@ fn print_ratios(benches: &mut [Bench], rows: &mut Rows) {
         .and_then(|rounds| rounds.parse().ok());
     let rounds = rounds.unwrap_or(DEFAULT_ROUNDS);
     println!(
-        "\nMedians in ms of {rounds} rounds in which all methods take turns, and their ratios: below 1, this \
+        "\nMedians in ms of {rounds} rounds in which all methods take turns in a random order, and their ratios: below 1, this \
          workspace is faster.\n\
          all: parse, plan and load; copy: only the kernel's segments; ll: linux-loader; ll+: and the boot data, too;\n\
-         all-1 and copy-1: on the calling thread alone, as all others are; map: as copy, with the file mapped;\n\
+         all-1 and copy-1: on the calling thread alone, as all others are; map: as copy, with the file mapped, which was examined before;\n\
          prep: load of a prepared boot"
     );
     print!("{:<18} {:<5} {:<5}", "kernel", "state", "pages");

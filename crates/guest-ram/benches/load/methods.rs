@@ -12,7 +12,7 @@ use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, GuestMemory, GuestRange, KernelFormat, LoadContent,
     Machine, MemoryMap, Sources, detect,
 };
-use guest_ram::{AccessOptions, FileMapping, GuestRam, HugePages, PreparedBoot, RamOptions};
+use guest_ram::{AccessOptions, FileMapping, GuestRam, HugePages, MappableFile, PreparedBoot, RamOptions};
 use linux_loader::loader::{self, KernelLoader};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
@@ -64,7 +64,7 @@ pub(crate) enum Method {
     Copy,
     /// The same on one thread.
     CopyOneThread,
-    /// Only the kernel's segments: mapped from the file, and zeroed.
+    /// Only the kernel's segments: mapped from the file, which was examined before, and zeroed.
     Map,
     /// All of the plan, prepared before.
     Prepared,
@@ -121,6 +121,9 @@ fn plan(file: &File, machine: &Machine, cmdline: &Cmdline) -> BootPlan {
 /// A kernel and the input of the methods.
 pub(crate) struct Bench {
     input: Input,
+    /// The file of `input` by another descriptor, which is open until the process ends.
+    file: &'static File,
+    examined: MappableFile<'static>,
     machine: Machine,
     cmdline: Cmdline,
     plan: BootPlan,
@@ -144,8 +147,12 @@ impl Bench {
         let mut bytes = vec![0; len];
         input.file.read_exact_at(&mut bytes, 0).unwrap();
         let prepared = PreparedBoot::new(&plan, &Sources::kernel(&input.file)).unwrap();
+        let file = &*Box::leak(Box::new(input.file.try_clone().unwrap()));
+        let examined = MappableFile::new(file).unwrap();
         let mut bench = Self {
             input,
+            file,
+            examined,
             machine,
             cmdline,
             plan,
@@ -184,14 +191,17 @@ impl Bench {
 
     /// Loads once; a failure ends the bench.
     pub(crate) fn load(&mut self, method: Method, ram: &mut GuestRam) {
-        let sources = Sources::kernel(&self.input.file);
+        let sources = Sources::kernel(self.file);
         match method {
             Method::All => self.all(ram),
             Method::AllOneThread => self.all(&mut on_one_thread(ram)),
             Method::Load => self.plan.load(&sources, ram).unwrap(),
             Method::Copy => self.copy(ram),
             Method::CopyOneThread => self.copy(&mut on_one_thread(ram)),
-            Method::Map => self.copy(&mut ram.map_files(FileMapping::Trusted)),
+            Method::Map => {
+                let mapper = ram.map_files(FileMapping::Trusted);
+                self.copy(&mut mapper.examined(&[self.examined]));
+            }
             Method::Prepared => self.prepared.load(ram).unwrap(),
             Method::LinuxLoader => self.linux_loader(ram),
             Method::LinuxLoaderAll => {
@@ -205,7 +215,7 @@ impl Bench {
             }
             Method::Pread => {
                 for &(offset, range) in &self.copies {
-                    pread(&self.input.file, offset, range, ram);
+                    pread(self.file, offset, range, ram);
                 }
             }
             Method::Memcpy => {
@@ -222,13 +232,13 @@ impl Bench {
     }
 
     fn all(&self, ram: &mut GuestRam) {
-        let plan = plan(&self.input.file, &self.machine, &self.cmdline);
-        plan.load(&Sources::kernel(&self.input.file), ram).unwrap();
+        let plan = plan(self.file, &self.machine, &self.cmdline);
+        plan.load(&Sources::kernel(self.file), ram).unwrap();
     }
 
     fn copy(&self, ram: &mut dyn GuestMemory) {
         for &(offset, range) in &self.copies {
-            ram.copy_from(range, &self.input.file, offset).unwrap();
+            ram.copy_from(range, self.file, offset).unwrap();
         }
         let loads = self.plan.loads().iter();
         for load in loads.filter(|load| load.content == LoadContent::Zeros) {

@@ -5,19 +5,45 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
+use boot_core::{BackingStore, ByteSource};
+
 use super::size;
+use crate::FileMapping;
 use crate::slice::HostSlice;
 
-/// A regular file whose pages have the size of those of anonymous memory.
+/// A file that can be mapped over guest memory: a regular one whose pages have the size of those of anonymous memory.
+///
+/// It is examined once, for any number of loads: see [`FileMapper::examined`](crate::FileMapper::examined).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MappableFile<'a> {
+pub struct MappableFile<'a> {
     file: BorrowedFd<'a>,
+    /// When the file was examined.
     len: u64,
+    is_sealed: bool,
 }
 
 impl<'a> MappableFile<'a> {
-    /// `None` for another kind of file, and for one of huge pages (hugetlbfs).
-    pub(crate) fn of(file: BorrowedFd<'a>) -> Option<Self> {
+    /// Examines the file behind a source (`fstat(2)`, `F_GET_SEALS`). `None` for a source that is no file, and for a file that is copied: one that is not
+    /// regular, has huge pages (hugetlbfs), or cannot be examined.
+    #[must_use]
+    pub fn new(source: &'a dyn ByteSource) -> Option<Self> {
+        match source.backing_store() {
+            BackingStore::File(file) => Self::of(file).map(Self::with_seals),
+            _ => None,
+        }
+    }
+
+    /// Examines `file` as far as `files` needs it. `None` if it cannot be mapped.
+    pub(crate) fn permitted(file: BorrowedFd<'a>, files: FileMapping) -> Option<Self> {
+        let file = Self::of(file)?;
+        match files {
+            FileMapping::Trusted => Some(file),
+            FileMapping::Sealed => Some(file.with_seals()).filter(|file| file.is_sealed),
+        }
+    }
+
+    /// The file is taken for one without seals.
+    fn of(file: BorrowedFd<'a>) -> Option<Self> {
         let mut status = MaybeUninit::<libc::stat>::uninit();
         // SAFETY: the descriptor is open, and the kernel writes one `stat`.
         if unsafe { libc::fstat(file.as_raw_fd(), status.as_mut_ptr()) } != 0 {
@@ -30,12 +56,20 @@ impl<'a> MappableFile<'a> {
         // The blocks of hugetlbfs are its pages. Those of some network file systems are as large.
         let has_large_blocks = usize::try_from(status.st_blksize).is_ok_and(|len| len > size());
         let has_small_pages = || !has_large_blocks || !is_huge(file);
-        (is_regular && has_small_pages()).then_some(Self { file, len })
+        let is_sealed = false;
+        (is_regular && has_small_pages()).then_some(Self { file, len, is_sealed })
     }
 
     /// A memory file that is sealed against writes and shrinking, of `len` bytes.
     pub(crate) const fn sealed(file: BorrowedFd<'a>, len: u64) -> Self {
-        Self { file, len }
+        let is_sealed = true;
+        Self { file, len, is_sealed }
+    }
+
+    /// The same file by another descriptor, if that has the same number: it is open for as long as this value exists, so it has no other file.
+    pub(crate) fn by(self, file: BorrowedFd<'_>) -> Option<MappableFile<'_>> {
+        let Self { len, is_sealed, .. } = self;
+        (file.as_raw_fd() == self.file.as_raw_fd()).then_some(MappableFile { file, len, is_sealed })
     }
 
     /// Length in bytes.
@@ -44,12 +78,18 @@ impl<'a> MappableFile<'a> {
     }
 
     /// Whether nobody can write to the file or shorten it any more.
-    pub(crate) fn is_sealed(self) -> bool {
+    pub(crate) const fn is_sealed(self) -> bool {
+        self.is_sealed
+    }
+
+    /// The same with the seals that the file has. Nobody can remove them.
+    fn with_seals(self) -> Self {
         const FINAL: libc::c_int = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK;
         // SAFETY: the descriptor is open, and the request takes no argument.
         let seals = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GET_SEALS) };
         // An error, a negative number, means a file that has no seals.
-        seals >= 0 && seals & FINAL == FINAL
+        let is_sealed = seals >= 0 && seals & FINAL == FINAL;
+        Self { is_sealed, ..self }
     }
 }
 

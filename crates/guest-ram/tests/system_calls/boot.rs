@@ -57,6 +57,10 @@ impl Boot {
         }
     }
 
+    pub(crate) fn kernel(&self) -> &File {
+        &self.kernel
+    }
+
     pub(crate) fn load(&self, memory: &mut dyn GuestMemory) -> bool {
         self.plan.load(&Sources::kernel(&self.kernel), memory).is_ok()
     }

@@ -8,7 +8,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::ptr::NonNull;
 
-use guest_ram::{AccessOptions, GuestRam, HostRam, HostRegion, RamOptions, SystemCalls};
+use guest_ram::{
+    AccessOptions, FileMapping, GuestRam, HostRam, HostRegion, MappableFile, RamOptions, SystemCalls,
+};
 use libtest_mimic::{Arguments, Failed, Trial};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
@@ -22,6 +24,7 @@ type Call = (&'static str, libc::c_long);
 /// The calls of one row of the README's table.
 struct Mode {
     name: &'static str,
+    memories: &'static [(Memory, &'static str)],
     options: fn() -> AccessOptions,
     /// Calls that loading makes, each of them.
     made: &'static [Call],
@@ -33,6 +36,10 @@ const READ: Call = ("pread64", libc::SYS_pread64);
 const LEN: Call = ("statx", libc::SYS_statx);
 const RESIDENT: Call = ("mincore", libc::SYS_mincore);
 const ADVISE: Call = ("madvise", libc::SYS_madvise);
+const MAP: Call = ("mmap", libc::SYS_mmap);
+
+/// Which of the two is called depends on the C library.
+const STATUS: &[Call] = &[("fstat", libc::SYS_fstat), ("newfstatat", libc::SYS_newfstatat)];
 
 const THREADS: &[Call] = &[
     ("clone", libc::SYS_clone),
@@ -65,12 +72,14 @@ const CPUS: &[Call] = &[
 const MODES: &[Mode] = &[
     Mode {
         name: "read-only",
+        memories: COPIED,
         options: || AccessOptions::new().system_calls(SystemCalls::PreadOnly),
         made: &[READ, LEN],
         allowed: &[],
     },
     Mode {
         name: "read-only, whatever the number of threads",
+        memories: COPIED,
         options: || {
             AccessOptions::new()
                 .copy_threads(4)
@@ -81,21 +90,38 @@ const MODES: &[Mode] = &[
     },
     Mode {
         name: "one thread",
+        memories: COPIED,
         options: || AccessOptions::new().copy_threads(1),
         made: &[READ, LEN, RESIDENT, ADVISE],
         allowed: &[],
     },
     Mode {
         name: "two threads",
+        memories: COPIED,
         options: || AccessOptions::new().copy_threads(2),
         made: &[READ, LEN, RESIDENT, ADVISE],
         allowed: &[THREADS],
     },
     Mode {
         name: "default",
+        memories: COPIED,
         options: AccessOptions::new,
         made: &[READ, LEN, RESIDENT, ADVISE],
         allowed: &[THREADS, CPUS],
+    },
+    Mode {
+        name: "map_files",
+        memories: &[(Memory::Mapped, "own mappings")],
+        options: AccessOptions::new,
+        made: &[MAP, LEN, RESIDENT, ADVISE],
+        allowed: &[STATUS],
+    },
+    Mode {
+        name: "map_files with examined files",
+        memories: &[(Memory::Examined, "own mappings")],
+        options: AccessOptions::new,
+        made: &[MAP, LEN, RESIDENT, ADVISE],
+        allowed: &[],
     },
 ];
 
@@ -106,9 +132,13 @@ enum Memory {
     Own,
     /// The same at host addresses.
     Host,
+    /// Mappings of guest-ram, over which the file is mapped.
+    Mapped,
+    /// The same, and the file was examined before.
+    Examined,
 }
 
-const MEMORIES: [(Memory, &str); 2] = [(Memory::Own, "own mappings"), (Memory::Host, "host addresses")];
+const COPIED: &[(Memory, &str)] = &[(Memory::Own, "own mappings"), (Memory::Host, "host addresses")];
 
 /// A case: a mode, its memory, and the name of a call that the filter forbids.
 struct Case {
@@ -121,7 +151,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for mode in MODES {
-        for (memory, memory_name) in MEMORIES {
+        for &(memory, memory_name) in mode.memories {
             let all = format!("{}: {memory_name}", mode.name);
             for &(call, _) in mode.made {
                 cases.push(Case {
@@ -182,10 +212,16 @@ pub(crate) fn child(name: &str) -> ! {
     // SAFETY: `own` is neither dropped nor, in cases with host addresses, accessed.
     let host = unsafe { HostRam::new(regions) };
     let mut host = host.unwrap().with_access(options);
+    let kernel = MappableFile::new(boot.kernel()).unwrap();
     seccompiler::apply_filter(&program(case)).unwrap();
     let is_loaded = match case.memory {
         Memory::Own => boot.load(&mut own) && Boot::is_loaded(&own),
         Memory::Host => boot.load(&mut host) && Boot::is_loaded(&host),
+        Memory::Mapped => boot.load(&mut own.map_files(FileMapping::Trusted)) && Boot::is_loaded(&own),
+        Memory::Examined => {
+            let mapper = own.map_files(FileMapping::Trusted);
+            boot.load(&mut mapper.examined(&[kernel])) && Boot::is_loaded(&own)
+        }
     };
     // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(i32::from(!is_loaded)) }

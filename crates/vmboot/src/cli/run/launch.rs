@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use boot_core::{Arch, CpuState, LoadError, Machine};
-use guest_ram::{FileMapping, GuestRam, PreparedBoot};
+use boot_core::{Arch, BootFile, CpuState, LoadError, Machine};
+use guest_ram::{FileMapping, GuestRam, MappableFile, PreparedBoot};
 use hv_virtio::Disk;
 
 use super::super::boot::{Boot, BootArgs};
@@ -102,7 +102,11 @@ impl Launch {
     pub(super) fn load(&self, ram: &mut GuestRam, mapping: Option<FileMapping>) -> Result<(), LoadError> {
         match &self.content {
             Content::Planned(boot) => boot.with_sources(|sources| match mapping {
-                Some(files) => boot.plan.load(sources, &mut ram.map_files(files)),
+                Some(files) => {
+                    let kernel = sources.get(BootFile::Kernel).and_then(MappableFile::new);
+                    let mut mapper = ram.map_files(files).examined(kernel.as_slice());
+                    boot.plan.load(sources, &mut mapper)
+                }
                 None => boot.plan.load(sources, ram),
             }),
             // How it is mapped was chosen when it was opened.
