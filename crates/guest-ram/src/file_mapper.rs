@@ -151,12 +151,13 @@ impl<'a, M: GuestMemoryBackend + Sync> FileMapper<'a, M> {
         let BackingStore::File(file) = source.backing_store() else {
             return None;
         };
-        match self.examined.iter().find_map(|examined| examined.by(file)) {
-            Some(examined) => {
-                let is_permitted = self.files == FileMapping::Trusted || examined.is_sealed();
-                is_permitted.then_some(examined)
+        let examined = self.examined.iter().find_map(|examined| examined.by(file));
+        match self.files {
+            FileMapping::Trusted => examined.or_else(|| MappableFile::of(file)),
+            FileMapping::Sealed => {
+                let file = examined.or_else(|| MappableFile::of(file).map(MappableFile::with_seals));
+                file.filter(|file| file.is_sealed())
             }
-            None => MappableFile::permitted(file, self.files),
         }
     }
 

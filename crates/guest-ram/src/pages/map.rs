@@ -8,7 +8,6 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use boot_core::{BackingStore, ByteSource};
 
 use super::size;
-use crate::FileMapping;
 use crate::slice::HostSlice;
 
 /// A file that can be mapped over guest memory: a regular one whose pages have the size of those of anonymous memory.
@@ -33,17 +32,8 @@ impl<'a> MappableFile<'a> {
         }
     }
 
-    /// Examines `file` as far as `files` needs it. `None` if it cannot be mapped.
-    pub(crate) fn permitted(file: BorrowedFd<'a>, files: FileMapping) -> Option<Self> {
-        let file = Self::of(file)?;
-        match files {
-            FileMapping::Trusted => Some(file),
-            FileMapping::Sealed => Some(file.with_seals()).filter(|file| file.is_sealed),
-        }
-    }
-
-    /// The file is taken for one without seals.
-    fn of(file: BorrowedFd<'a>) -> Option<Self> {
+    /// Examines a file, which is taken for one without seals. `None` as for [`new`](Self::new).
+    pub(crate) fn of(file: BorrowedFd<'a>) -> Option<Self> {
         let mut status = MaybeUninit::<libc::stat>::uninit();
         // SAFETY: the descriptor is open, and the kernel writes one `stat`.
         if unsafe { libc::fstat(file.as_raw_fd(), status.as_mut_ptr()) } != 0 {
@@ -83,7 +73,7 @@ impl<'a> MappableFile<'a> {
     }
 
     /// The same with the seals that the file has. Nobody can remove them.
-    fn with_seals(self) -> Self {
+    pub(crate) fn with_seals(self) -> Self {
         const FINAL: libc::c_int = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK;
         // SAFETY: the descriptor is open, and the request takes no argument.
         let seals = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GET_SEALS) };
