@@ -145,7 +145,7 @@ impl<'a, M: GuestMemoryBackend + Sync> FileMapper<'a, M> {
 
     /// The file of a source, if it may be mapped.
     pub(crate) fn file<'s>(&self, source: &'s dyn ByteSource) -> Option<MappableFile<'s>> {
-        if !self.maps() {
+        if !self.ram.access_options().maps_files() {
             return None;
         }
         let BackingStore::File(file) = source.backing_store() else {
@@ -159,30 +159,6 @@ impl<'a, M: GuestMemoryBackend + Sync> FileMapper<'a, M> {
                 file.filter(|file| file.is_sealed())
             }
         }
-    }
-
-    /// Whether files can be mapped into the memory.
-    pub(crate) fn maps(&self) -> bool {
-        self.ram.access_options().maps_files()
-    }
-
-    /// As [`GuestMemory::copy_from`], with the file of `source` if that may be mapped.
-    pub(crate) fn copy_or_map(
-        &mut self,
-        range: GuestRange,
-        source: &dyn ByteSource,
-        file: Option<MappableFile<'_>>,
-        offset: u64,
-    ) -> Result<(), MemoryError> {
-        self.check(range)?;
-        let Some((pages, file)) = self.whole_pages(range, offset).zip(file) else {
-            return self.copy(range, source, offset);
-        };
-        let position = |addr: u64| offset.saturating_add(addr.saturating_sub(range.start()));
-        let part = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
-        self.map(pages, file, position(pages.start()))?;
-        self.copy(part(range.start(), pages.start()), source, offset)?;
-        self.copy(part(pages.end(), range.end()), source, position(pages.end()))
     }
 
     fn copy(&mut self, range: GuestRange, source: &dyn ByteSource, offset: u64) -> Result<(), MemoryError> {
@@ -253,7 +229,16 @@ impl<M: GuestMemoryBackend + Sync> GuestMemory for FileMapper<'_, M> {
         source: &dyn ByteSource,
         offset: u64,
     ) -> Result<(), MemoryError> {
-        self.copy_or_map(range, source, self.file(source), offset)
+        self.check(range)?;
+        let pages = self.whole_pages(range, offset);
+        let Some((pages, file)) = pages.and_then(|pages| Some((pages, self.file(source)?))) else {
+            return self.copy(range, source, offset);
+        };
+        let position = |addr: u64| offset.saturating_add(addr.saturating_sub(range.start()));
+        let part = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
+        self.map(pages, file, position(pages.start()))?;
+        self.copy(part(range.start(), pages.start()), source, offset)?;
+        self.copy(part(pages.end(), range.end()), source, position(pages.end()))
     }
 }
 

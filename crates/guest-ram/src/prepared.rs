@@ -227,16 +227,16 @@ impl PreparedBoot {
         for &range in zeros {
             ram.zero(range).map_err(incomplete(range))?;
         }
-        let mut mapper = ram.map_files(self.files);
+        let mapper = ram.map_files(self.files);
         // The file is examined once, and not at all if it was sealed here.
-        let file = match self.sealed_len {
-            Some(len) if mapper.maps() => Some(MappableFile::sealed(self.file.as_fd(), len)),
-            Some(_) => None,
+        let examined = match self.sealed_len {
+            Some(len) => Some(MappableFile::sealed(self.file.as_fd(), len)),
             None => mapper.file(&self.file),
         };
+        let mut mapper = mapper.examined(examined.as_slice());
         for &MappedRange { range, offset } in pages {
             mapper
-                .copy_or_map(range, &self.file, file, offset)
+                .copy_from(range, &self.file, offset)
                 .map_err(incomplete(range))?;
         }
         Ok(())

@@ -12,8 +12,8 @@ use std::{
 use self::supervised::{Attempt, Call, Family, Fault, Supervised, filter};
 use crate::{CheckResult, Held, explain};
 
-/// The variable that makes every call fail, which takes a quarter of an hour on x86_64 in the lab and hours on arm64, and those outside of the run of the guest with every error. Without it, the first call of each
-/// request fails with every error, and of its other calls up to [`MOST`] with one.
+/// The variable that makes every call fail, which takes a quarter of an hour on x86_64 in the lab and hours on arm64, and those outside of the run of the
+/// guest with every error. Without it, the first call of each request fails with every error, and of its other calls up to [`MOST`] with one.
 const ALL: &str = "VMBOOT_KVM_FAULTS";
 
 /// Errors that end the run.

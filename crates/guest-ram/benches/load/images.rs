@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
+use crate::random::Random;
+
 /// The loader of linux-loader for the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -66,13 +68,9 @@ pub(crate) fn all() -> Vec<Input> {
 
 /// Bytes without long runs, as code and compressed data have.
 fn noise(bytes: &mut [u8]) {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = Random::new();
     for chunk in bytes.chunks_mut(8) {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
+        chunk.copy_from_slice(&random.next().to_le_bytes()[..chunk.len()]);
     }
 }
 

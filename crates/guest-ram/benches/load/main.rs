@@ -18,6 +18,7 @@
 mod images;
 mod many;
 mod methods;
+mod random;
 mod rows;
 
 use std::env;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput};
 use guest_ram::GuestRam;
 use methods::{Bench, MEMORIES, METHODS, Method, Pages};
+use random::Random;
 use rows::Rows;
 
 fn criterion_groups(criterion: &mut Criterion, benches: &mut [Bench]) {
@@ -66,29 +68,6 @@ fn median(times: &mut [Duration]) -> f64 {
     times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
 }
 
-/// Random orders, the same in every run of the bench.
-struct Orders(u64);
-
-impl Orders {
-    const fn new() -> Self {
-        Self(0x9e37_79b9_7f4a_7c15)
-    }
-
-    /// The numbers below `N` in the next order.
-    fn next<const N: usize>(&mut self) -> [usize; N] {
-        let mut order = std::array::from_fn(|index| index);
-        // Fisher and Yates, with xorshift64.
-        for index in (1..N).rev() {
-            for (left, by) in [(true, 13), (false, 7), (true, 17)] {
-                self.0 ^= if left { self.0 << by } else { self.0 >> by };
-            }
-            let other = self.0 % (u64::try_from(index).unwrap() + 1);
-            order.swap(index, usize::try_from(other).unwrap());
-        }
-        order
-    }
-}
-
 /// The medians of all methods on one kind of memory, which take turns.
 ///
 /// An untimed load before each of them brings the caches into the same state, as far as one load can, whatever method ran before.
@@ -96,9 +75,9 @@ fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64;
     let mut times = METHODS.map(|_| Vec::with_capacity(rounds));
     let mut warm = pages.map();
     bench.use_up(&mut warm);
-    let mut orders = Orders::new();
+    let mut random = Random::new();
     for _ in 0..rounds {
-        for index in orders.next::<{ METHODS.len() }>() {
+        for index in random.order::<{ METHODS.len() }>() {
             let method = METHODS[index];
             bench.load(Method::Pread, &mut warm);
             times[index].push(if fresh {
