@@ -11,8 +11,8 @@ pub struct StartCost {
     pub minor_faults: u64,
     /// Page faults of all its threads for which the kernel read a file.
     pub major_faults: u64,
-    /// Milliseconds from just before `exec` to the first line on standard error, when the boot is planned.
+    /// Milliseconds from `exec` to the first line on standard error, when the boot is planned.
     pub planned_ms: f64,
-    /// Milliseconds from there to the start of the guest.
+    /// Milliseconds from there to the first `KVM_RUN`.
     pub start_ms: f64,
 }

@@ -1,8 +1,10 @@
 //! Counts what `vmboot run` does from `exec` to the first `KVM_RUN`: system calls, page faults and instructions.
 //!
 //! `start-cost PROGRAM ARGUMENT...` measures `PROGRAM run --map-files ARGUMENT...`, and `start-cost --prepared PROGRAM ARGUMENT...` a start from the file that `PROGRAM
-//! prepare ARGUMENT...` writes. It runs the program twice: with `--timeline` added, to its end; and under ptrace(2) up to the first `ioctl` that is
-//! `KVM_RUN`, where it is killed. Prints a `lab_init::StartCost`.
+//! prepare ARGUMENT...` writes. It runs the program twice under ptrace(2), from `exec` to the first `ioctl` that is `KVM_RUN`, where it kills the program: once
+//! with a stop at these two calls alone, for the time, and once with a stop at every call. Prints a `lab_init::StartCost`.
+//!
+//! The guest never runs: with a clock that counts instructions, the lab of x86_64 cannot run a kernel for long (`Clock::Instructions` of `xtask`).
 #![forbid(unsafe_code)]
 
 /// A failure in words.
@@ -28,18 +30,25 @@ mod linux {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::fs;
-    use std::io::Read as _;
+    use std::io::{self, Read};
     use std::os::unix::process::CommandExt as _;
-    use std::process::{Command, Stdio};
-    use std::time::Instant;
+    use std::panic;
+    use std::process::{Child, Command, Stdio};
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     use lab_init::StartCost;
-    use nix::sys::ptrace::{self, Options};
-    use nix::sys::signal::Signal;
+    use nix::libc::c_int;
+    use nix::sys::ptrace::{self, Event, Options};
+    use nix::sys::signal::{self, Signal};
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::Pid;
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule,
+    };
 
     use super::Failure;
 
@@ -49,9 +58,6 @@ mod linux {
     /// First argument for a prepared boot.
     const PREPARED: &str = "--prepared";
 
-    /// `ioctl(2)` by its number.
-    const IOCTL: i64 = libc::SYS_ioctl;
-
     /// `KVM_RUN`, `_IO(0xAE, 0x80)` (Linux `include/uapi/linux/kvm.h`).
     const KVM_RUN: u64 = 0xae80;
 
@@ -59,6 +65,9 @@ mod linux {
         match args {
             [first, program, args @ ..] if first == TRACED => {
                 ptrace::traceme()?;
+                seccompiler::apply_filter(&filter()?)?;
+                // The tracer sets its options.
+                signal::raise(Signal::SIGSTOP)?;
                 Err(Command::new(program).args(args).exec().into())
             }
             [first, program, args @ ..] if first == PREPARED => {
@@ -83,48 +92,62 @@ mod linux {
         }
     }
 
+    /// Stops for the tracer: `execve`, and every `ioctl` that is `KVM_RUN`.
+    fn filter() -> Result<BpfProgram, Failure> {
+        let request = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, KVM_RUN)?;
+        let rules = BTreeMap::from([
+            (libc::SYS_execve, Vec::new()),
+            (libc::SYS_ioctl, vec![SeccompRule::new(vec![request])?]),
+        ]);
+        let filter = SeccompFilter::new(
+            rules,
+            SeccompAction::Allow,
+            SeccompAction::Trace(0),
+            std::env::consts::ARCH.try_into()?,
+        )?;
+        Ok(filter.try_into()?)
+    }
+
     fn measure(program: &str, args: &[String]) -> Result<(), Failure> {
-        let (planned_ms, start_ms) = times(program, args)?;
+        let (planned, started) = times(program, args)?;
         let counts = counts(program, args)?;
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let cost = StartCost {
             calls: counts.calls,
             minor_faults: counts.faults.minor,
             major_faults: counts.faults.major,
-            planned_ms,
-            start_ms,
+            planned_ms: milliseconds(planned),
+            start_ms: milliseconds(started.saturating_sub(planned)),
         };
         println!("{}", serde_json::to_string(&cost)?);
         Ok(())
     }
 
-    /// Milliseconds from just before `exec` to the first line on standard error, and from there to the start of the guest.
-    fn times(program: &str, args: &[String]) -> Result<(f64, f64), Failure> {
+    /// Time from `exec` to the first line on standard error, and to the first `KVM_RUN`.
+    fn times(program: &str, args: &[String]) -> Result<(Duration, Duration), Failure> {
+        let mut traced = Traced::spawn(program, args, Stdio::piped())?;
+        let messages = traced.child.stderr.take().ok_or("no standard error")?;
+        let messages = thread::spawn(move || read_messages(messages));
         let start = Instant::now();
-        let mut child = Command::new(program)
-            .args(args)
-            .arg("--timeline")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut messages = child.stderr.take().ok_or("no standard error")?;
-        let mut buffer = [0; 0x1000];
-        let len = messages.read(&mut buffer)?;
-        let seen = start.elapsed();
-        let mut text = String::from_utf8_lossy(&buffer[..len]).into_owned();
-        messages.read_to_string(&mut text)?;
-        let status = child.wait()?;
-        let time = |event: &str| -> Result<f64, Failure> {
-            let line = text.lines().find(|line| line.ends_with(event));
-            let time = line.and_then(|line| line.split_whitespace().next());
-            let time =
-                time.ok_or_else(|| format!("{program} ({status}) printed no time of {event:?}: {text}"))?;
-            Ok(time.parse()?)
-        };
-        Ok((
-            seen.as_secs_f64() * 1e3,
-            time(" guest started")? - time(" planned")?,
-        ))
+        let outcome = traced.run(ptrace::cont, |_| ());
+        let started = start.elapsed();
+        drop(traced);
+        let (planned, text) = messages
+            .join()
+            .unwrap_or_else(|panic| panic::resume_unwind(panic))?;
+        outcome.map_err(|error| format!("{error}: {text}"))?;
+        let planned = planned.ok_or("the program printed nothing before KVM_RUN")?;
+        Ok((planned.saturating_duration_since(start), started))
+    }
+
+    /// The time of the first byte, and all of the text.
+    fn read_messages(mut source: impl Read) -> io::Result<(Option<Instant>, String)> {
+        let mut buffer = vec![0; 0x1000];
+        let len = source.read(&mut buffer)?;
+        let first = (len > 0).then(Instant::now);
+        buffer.truncate(len);
+        source.read_to_end(&mut buffer)?;
+        Ok((first, String::from_utf8_lossy(&buffer).into_owned()))
     }
 
     /// Page faults of all threads of a process.
@@ -166,90 +189,134 @@ mod linux {
         faults: Faults,
     }
 
-    /// Counts up to the first `KVM_RUN`.
+    /// Counts from `exec` to the first `KVM_RUN`.
     fn counts(program: &str, args: &[String]) -> Result<Counts, Failure> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg(TRACED)
-            .arg(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let first = Pid::from_raw(i32::try_from(child.id())?);
-        let counted = trace(first);
-        // It is stopped, has ended, or runs without a tracer.
-        let _ended_before = child.kill();
-        counted
+        let traced = Traced::spawn(program, args, Stdio::null())?;
+        let first = traced.first;
+        let mut faults_before = None;
+        // The threads in a call, with the number of calls up to this one. The first is in `execve`, which does not count.
+        let mut in_call = BTreeMap::from([(first, 0)]);
+        let mut calls = 0;
+        let runner = traced.run(ptrace::syscall, |stop| match stop {
+            Stop::Executed => faults_before = Some(Faults::of(first)),
+            Stop::Call(thread) => {
+                // Every second stop of a thread is the end of a call.
+                if in_call.remove(&thread).is_none() {
+                    calls += 1;
+                    in_call.insert(thread, calls);
+                }
+            }
+        })?;
+        // Those of this program, before it became the other.
+        let faults_before = faults_before.ok_or("the program did not start")??;
+        let faults = Faults::of(first)?.since(faults_before);
+        // Other threads have gone on since the start of `KVM_RUN`.
+        let calls = *in_call.get(&runner).ok_or("KVM_RUN is no system call")?;
+        Ok(Counts { calls, faults })
     }
 
-    fn trace(first: Pid) -> Result<Counts, Failure> {
-        let options =
-            Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
-        match waitpid(first, None)? {
-            // `exec` of the program.
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => ptrace::setoptions(first, options)?,
-            other => return Err(format!("the program did not start: {other:?}").into()),
+    /// A stop of a traced program.
+    enum Stop {
+        /// The end of `execve`.
+        Executed,
+        /// The start or the end of a system call of a thread.
+        Call(Pid),
+    }
+
+    /// A traced program, which is killed when it is dropped.
+    struct Traced {
+        child: Child,
+        first: Pid,
+    }
+
+    impl Drop for Traced {
+        fn drop(&mut self) {
+            let _ended_before = self.child.kill();
+            // Each of its threads is waited for; the first ends as the last. This process has no other children.
+            while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
         }
-        // Those of this program, before it became the other.
-        let faults_before = Faults::of(first)?;
-        ptrace::syscall(first, None)?;
-        let mut calls = 0;
-        let mut in_call = BTreeSet::new();
-        // Threads before their first stop, which is none of a signal.
-        let mut known = BTreeSet::from([first]);
-        loop {
-            match waitpid(None, Some(WaitPidFlag::__WALL))? {
-                WaitStatus::PtraceSyscall(thread) => {
-                    // Every second stop of a thread is the end of a call.
-                    if !in_call.remove(&thread) {
-                        in_call.insert(thread);
-                        calls += 1;
-                        if is_kvm_run(&fs::read_to_string(format!("/proc/{thread}/syscall"))?) {
-                            let faults = Faults::of(first)?.since(faults_before);
-                            return Ok(Counts { calls, faults });
-                        }
+    }
+
+    impl Traced {
+        /// Starts a program, stopped at its `execve`.
+        fn spawn(program: &str, args: &[String], messages: Stdio) -> Result<Self, Failure> {
+            let child = Command::new(std::env::current_exe()?)
+                .arg(TRACED)
+                .arg(program)
+                .args(args)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(messages)
+                .spawn()?;
+            let first = Pid::from_raw(i32::try_from(child.id())?);
+            let traced = Self { child, first };
+            match waitpid(first, None)? {
+                WaitStatus::Stopped(_, Signal::SIGSTOP) => {}
+                other => return Err(format!("the program did not start: {other:?}").into()),
+            }
+            let options = Options::PTRACE_O_TRACESYSGOOD
+                | Options::PTRACE_O_TRACECLONE
+                | Options::PTRACE_O_TRACEEXEC
+                | Options::PTRACE_O_TRACESECCOMP
+                | Options::PTRACE_O_EXITKILL;
+            ptrace::setoptions(first, options)?;
+            ptrace::cont(first, None)?;
+            match waitpid(first, None)? {
+                WaitStatus::PtraceEvent(_, _, event) if is_seccomp(event) => Ok(traced),
+                other => Err(format!("the program did not start: {other:?}").into()),
+            }
+        }
+
+        /// Lets it run to its first `KVM_RUN`, where that thread, the result, stays stopped; `resume` lets a thread go on after a stop.
+        fn run(
+            &self,
+            resume: impl Fn(Pid, Option<Signal>) -> nix::Result<()>,
+            mut stopped: impl FnMut(Stop),
+        ) -> Result<Pid, Failure> {
+            // Threads before their first stop, which is none of a signal.
+            let mut known = BTreeSet::from([self.first]);
+            let mut is_executed = false;
+            resume(self.first, None)?;
+            loop {
+                match waitpid(None, Some(WaitPidFlag::__WALL))? {
+                    WaitStatus::PtraceSyscall(thread) => {
+                        stopped(Stop::Call(thread));
+                        resume(thread, None)?;
                     }
-                    ptrace::syscall(thread, None)?;
+                    // Before, it is a further `execve`: the program is searched in the directories of PATH.
+                    WaitStatus::PtraceEvent(thread, _, event) if is_seccomp(event) && is_executed => {
+                        return Ok(thread);
+                    }
+                    WaitStatus::PtraceEvent(thread, _, event) => {
+                        if event == Event::PTRACE_EVENT_EXEC as c_int {
+                            is_executed = true;
+                            stopped(Stop::Executed);
+                        }
+                        resume(thread, None)?;
+                    }
+                    WaitStatus::Stopped(thread, signal) => {
+                        let is_new = known.insert(thread) && signal == Signal::SIGSTOP;
+                        resume(thread, (!is_new).then_some(signal))?;
+                    }
+                    WaitStatus::Exited(thread, status) if thread == self.first => {
+                        return Err(format!("the program ended with status {status} before KVM_RUN").into());
+                    }
+                    WaitStatus::Signaled(thread, signal, _) if thread == self.first => {
+                        return Err(format!("{signal} ended the program before KVM_RUN").into());
+                    }
+                    _ => {}
                 }
-                WaitStatus::Stopped(thread, signal) => {
-                    let is_new = known.insert(thread) && signal == Signal::SIGSTOP;
-                    ptrace::syscall(thread, (!is_new).then_some(signal))?;
-                }
-                WaitStatus::PtraceEvent(thread, ..) => ptrace::syscall(thread, None)?,
-                WaitStatus::Exited(thread, status) if thread == first => {
-                    return Err(format!("the program ended with status {status} before KVM_RUN").into());
-                }
-                WaitStatus::Signaled(thread, signal, _) if thread == first => {
-                    return Err(format!("{signal} ended the program before KVM_RUN").into());
-                }
-                _ => {}
             }
         }
     }
 
-    /// Whether a line of `/proc/PID/syscall` is a `KVM_RUN`: the number of the call, then its arguments (proc_pid_syscall(5)).
-    fn is_kvm_run(line: &str) -> bool {
-        let mut words = line.split(' ');
-        let number = words.next().and_then(|number| number.parse().ok());
-        let request = words.nth(1).and_then(|word| word.strip_prefix("0x"));
-        let request = request.and_then(|request| u64::from_str_radix(request, 16).ok());
-        (number, request) == (Some(IOCTL), Some(KVM_RUN))
+    fn is_seccomp(event: c_int) -> bool {
+        event == Event::PTRACE_EVENT_SECCOMP as c_int
     }
 
     #[cfg(test)]
     mod tests {
         use super::*;
-
-        #[test]
-        fn requests_are_in_the_second_argument() {
-            let call =
-                |number: i64, request| format!("{number} 0x4 {request} 0x0 0x0 0x0 0x0 0x7ffd 0x7fe1\n");
-            assert!(is_kvm_run(&call(IOCTL, "0xae80")));
-            assert!(!is_kvm_run(&call(IOCTL, "0xae81")));
-            assert!(!is_kvm_run(&call(IOCTL + 1, "0xae80")));
-            assert!(!is_kvm_run("running\n"));
-        }
 
         #[test]
         fn faults_are_in_the_tenth_and_the_twelfth_field() {
@@ -258,16 +325,6 @@ mod linux {
             assert!(Faults::parse("7 (a) R 1 7").is_err());
             let of_this = Faults::of(Pid::this()).unwrap();
             assert!(of_this.minor > 0);
-        }
-
-        #[test]
-        fn programs_without_kvm_have_no_cost() {
-            let error = counts("/bin/true", &[]).err().unwrap().to_string();
-            // In the test, the traced program is the test itself, which knows no such option.
-            assert!(error.contains("did not start"), "{error}");
-            assert!(run(&[]).is_err());
-            let error = times("/bin/echo", &[]).unwrap_err().to_string();
-            assert!(error.contains("no time of"), "{error}");
         }
     }
 }
