@@ -280,7 +280,7 @@ static RISCV64: ArchRow = ArchRow {
         // KVM has APLIC and IMSIC here. Under QEMU 7.2 the kernel hangs with them.
         LabMachine {
             variant: "AIA",
-            qemu: versions::RISCV64_AIA,
+            qemu: versions::RISCV64_SINCE_10,
             args: &[
                 "-machine",
                 "virt,aia=aplic-imsic",

@@ -220,7 +220,7 @@ pub(crate) static RISCV64: Platform = Platform {
     machines: &[Machine {
         name: "virt",
         // Its edk2 needs 8.1 or later.
-        qemu: versions::RISCV64_AIA,
+        qemu: versions::RISCV64_SINCE_10,
         args: &["-machine", "virt", "-cpu", "rv64"],
         buses: PCI_AND_MMIO,
         needs_tsc: false,

@@ -155,7 +155,7 @@ pub(crate) const AARCH64: &[Loader] = &[
 pub(crate) const RISCV64: &[Loader] = &[
     Loader {
         machine: "PLIC",
-        qemu: versions::RISCV64,
+        qemu: versions::RISCV64_SINCE_10,
         args: &["-machine", "virt", "-cpu", "rv64", "-smp", "2", "-m", "512"],
         builds: &[
             image("conformance.Image", Entry::Riscv64),
@@ -173,7 +173,7 @@ pub(crate) const RISCV64: &[Loader] = &[
     },
     Loader {
         machine: "AIA",
-        qemu: versions::RISCV64_AIA,
+        qemu: versions::RISCV64_SINCE_10,
         args: &[
             "-machine",
             "virt,aia=aplic-imsic",
