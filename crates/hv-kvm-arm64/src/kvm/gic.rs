@@ -101,7 +101,7 @@ impl GicDevice {
         this.vcpu_reset_states = (0..vcpus)
             .map(|index| this.vcpu_state(index))
             .collect::<Result<_, _>>()?;
-        this.shared_reset_state = this.shared_state()?;
+        this.shared_reset_state = this.new_shared_state()?;
         Ok(this)
     }
 
@@ -173,6 +173,19 @@ impl GicDevice {
     /// Reads the shared part: the registers of the distributor by offset.
     pub(super) fn shared_state(&self) -> Result<BTreeMap<u32, u32>, KvmError> {
         self.read(KVM_DEV_ARM_VGIC_GRP_DIST_REGS, self.shared_blocks(), 0)
+    }
+
+    /// Reads the shared part of a new device. KVM initialises all shared peripheral interrupts alike, so the first register of a block is read for the
+    /// whole block: more than two thousand registers have eight values.
+    fn new_shared_state(&self) -> Result<BTreeMap<u32, u32>, KvmError> {
+        let mut state = BTreeMap::new();
+        for block in self.shared_blocks() {
+            let attribute = u64::from(block.offset);
+            let value = attribute::get(&self.device, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute)
+                .map_err(failed(KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute))?;
+            state.extend(block.registers().map(|(offset, _)| (offset, value)));
+        }
+        Ok(state)
     }
 
     fn shared_blocks(&self) -> &'static [RegisterBlock] {

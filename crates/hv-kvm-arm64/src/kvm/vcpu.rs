@@ -30,7 +30,7 @@ pub struct KvmVcpu {
     index: u32,
     /// The performance monitors are initialised.
     pmu_ready: bool,
-    /// State after creation, without the interrupt controller: [`GicDevice`](super::gic::GicDevice) holds that part.
+    /// State after creation, without identification registers, and without the interrupt controller: [`GicDevice`](super::gic::GicDevice) holds that part.
     reset_state: Box<VcpuState>,
 }
 
@@ -54,7 +54,8 @@ impl KvmVcpu {
                 .vcpu_finalize(&i32::try_from(KVM_ARM_VCPU_SVE).unwrap_or_default())
                 .map_err(failed_request("KVM_ARM_VCPU_FINALIZE"))?;
         }
-        vcpu.reset_state = Box::new(vcpu.read_all(GicState::default())?);
+        vcpu.reset_state =
+            Box::new(vcpu.read_all(GicState::default(), |register| !register.is_identification())?);
         Ok(vcpu)
     }
 
@@ -118,7 +119,7 @@ impl Vcpu for KvmVcpu {
             gic,
             ..(*self.reset_state).clone()
         };
-        self.replace(&reset_state, |register| !register.is_identification())
+        self.replace(&reset_state)
     }
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {

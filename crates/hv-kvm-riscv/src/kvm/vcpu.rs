@@ -17,7 +17,8 @@ use kvm_ioctls::VcpuFd;
 
 use super::{machine::Machine, request::failed_request};
 use crate::{
-    IsaExtension, KvmError, MpState, Register, RegisterValue, SbiExtension, VcpuState, state::entry_registers,
+    IsaExtension, KvmError, MpState, Register, RegisterGroup, RegisterValue, SbiExtension, VcpuState,
+    state::entry_registers,
 };
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
@@ -30,12 +31,24 @@ pub struct KvmVcpu {
     index: u32,
     /// Registers of the vCPU, in ascending order.
     registers: Vec<Register>,
-    /// State after creation.
+    /// State after creation, without the configuration.
     reset_state: Box<VcpuState>,
 }
 
 impl KvmVcpu {
     pub(super) fn new(machine: Arc<Machine>, fd: VcpuFd, index: u32) -> Result<Self, KvmError> {
+        let mut vcpu = Self::without_reset_state(machine, fd, index)?;
+        let is_wanted = |group: Option<RegisterGroup>| !group.is_some_and(RegisterGroup::is_configuration);
+        vcpu.reset_state = Box::new(vcpu.read_state(is_wanted)?);
+        Ok(vcpu)
+    }
+
+    /// A vCPU for queries, which cannot be reset.
+    pub(super) fn without_reset_state(
+        machine: Arc<Machine>,
+        fd: VcpuFd,
+        index: u32,
+    ) -> Result<Self, KvmError> {
         let mut vcpu = Self {
             file: VcpuFile::new(fd)?,
             machine,
@@ -52,7 +65,6 @@ impl KvmVcpu {
         } else {
             MpState::STOPPED
         })?;
-        vcpu.reset_state = Box::new(vcpu.save_state()?);
         Ok(vcpu)
     }
 
@@ -211,6 +223,7 @@ impl Vcpu for KvmVcpu {
         Ok(())
     }
 
+    /// Resets the vCPU to its state after creation, except its configuration, which cannot change after the first run.
     fn reset(&mut self) -> Result<(), KvmError> {
         // The interrupt file is created with the last vCPU of the machine, after the state of this one was saved.
         let reset_state = VcpuState {

@@ -83,6 +83,12 @@ impl KvmVm {
         &self.0.console
     }
 
+    /// The first vCPU, for queries: it cannot be reset.
+    pub(super) fn query_vcpu(&self) -> Result<KvmVcpu, KvmError> {
+        self.0
+            .create_hart(0, |fd| KvmVcpu::without_reset_state(Arc::clone(&self.0), fd, 0))
+    }
+
     /// Resets the interrupt controller to its state after creation. A machine reset is this and a reset of every vCPU.
     ///
     /// # Errors

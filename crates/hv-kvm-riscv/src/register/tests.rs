@@ -187,6 +187,21 @@ fn ids_are_decomposed() {
 }
 
 #[test]
+fn the_configuration_is_what_the_guest_cannot_change() {
+    for (register, expected) in [
+        (Register::ISA, true),
+        (Register::isa(IsaExtension::V), true),
+        (Register::sbi(SbiExtension::DBCN), true),
+        (Register::PC, false),
+        (Register::SATP, false),
+        (Register::TIMER_COMPARE, false),
+    ] {
+        let found = register.group().map(RegisterGroup::is_configuration);
+        assert_eq!(found, Some(expected), "{register}");
+    }
+}
+
+#[test]
 fn numbers_that_do_not_exist_have_no_id() {
     for number in [0, 32, u16::MAX] {
         assert_eq!(Register::x(number), None, "x{number}");

@@ -109,8 +109,9 @@ mod linux {
     }
 
     fn measure(program: &str, args: &[String]) -> Result<(), Failure> {
-        let (planned, started) = times(program, args)?;
+        // First the counts: on riscv64, the first program from a file flushes the instruction caches.
         let counts = counts(program, args)?;
+        let (planned, started) = times(program, args)?;
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let cost = StartCost {
             calls: counts.calls,

@@ -28,7 +28,7 @@ impl KvmVcpu {
     pub fn save_state(&mut self) -> Result<VcpuState, KvmError> {
         self.entry.complete_io()?;
         let gic = self.machine.gic()?.vcpu_state(self.index)?;
-        self.read_all(gic)
+        self.read_all(gic, |_| true)
     }
 
     /// Restores a saved state, except time counters ([`Register::is_time_counter`]). No other vCPU may be running.
@@ -42,7 +42,7 @@ impl KvmVcpu {
     /// errors of KVM.
     pub fn restore_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
         self.entry.complete_io()?;
-        self.replace(state, |_| true)
+        self.replace(state)
     }
 
     /// Completes the I/O of the last exit and reads one register.
@@ -67,8 +67,12 @@ impl KvmVcpu {
         self.entry.write(register, value)
     }
 
-    /// Saves the whole state. `gic` is the part of the interrupt controller.
-    pub(super) fn read_all(&self, gic: GicState) -> Result<VcpuState, KvmError> {
+    /// Reads the state, with the registers that `is_wanted` selects. `gic` is the part of the interrupt controller.
+    pub(super) fn read_all(
+        &self,
+        gic: GicState,
+        is_wanted: impl Fn(Register) -> bool,
+    ) -> Result<VcpuState, KvmError> {
         let mp_state = self
             .entry
             .fd()
@@ -80,7 +84,7 @@ impl KvmVcpu {
             .get_vcpu_events()
             .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?;
         Ok(VcpuState {
-            registers: self.read_registers()?,
+            registers: self.read_registers(is_wanted)?,
             mp_state: MpState(mp_state.mp_state),
             events: VcpuEvents {
                 serror_pending: events.exception.serror_pending != 0,
@@ -90,25 +94,25 @@ impl KvmVcpu {
         })
     }
 
-    fn read_registers(&self) -> Result<BTreeMap<Register, RegisterValue>, KvmError> {
+    fn read_registers(
+        &self,
+        is_wanted: impl Fn(Register) -> bool,
+    ) -> Result<BTreeMap<Register, RegisterValue>, KvmError> {
         self.registers()?
             .into_iter()
+            .filter(|&register| is_wanted(register))
             .map(|register| Ok((register, self.entry.read(register)?)))
             .collect()
     }
 
-    /// Restores `state`, limited to the registers that `is_wanted` selects.
-    pub(super) fn replace(
-        &mut self,
-        state: &VcpuState,
-        is_wanted: impl Fn(Register) -> bool,
-    ) -> Result<(), KvmError> {
+    /// Restores `state`.
+    pub(super) fn replace(&mut self, state: &VcpuState) -> Result<(), KvmError> {
         let gic = self.machine.gic()?;
-        let current = self.read_registers()?;
+        let current = self.read_registers(|register| state.registers.contains_key(&register))?;
         for (&register, value) in &state.registers {
             match current.get(&register) {
                 None => return Err(KvmError::MissingRegister { register }),
-                Some(found) if found == value || register.is_time_counter() || !is_wanted(register) => {}
+                Some(found) if found == value || register.is_time_counter() => {}
                 Some(_) => {
                     value.check(register).map_err(StateError::from)?;
                     self.entry.write(register, value)?;
