@@ -36,7 +36,7 @@ mod linux {
     use std::os::unix::process::CommandExt as _;
     use std::panic;
     use std::process::{Child, Command, Stdio};
-    use std::thread;
+    use std::thread::{self, JoinHandle};
     use std::time::{Duration, Instant};
 
     use lab_init::StartCost;
@@ -126,29 +126,34 @@ mod linux {
 
     /// Time from `exec` to the first line on standard error, and to the first `KVM_RUN`.
     fn times(program: &str, args: &[String]) -> Result<(Duration, Duration), Failure> {
-        let mut traced = Traced::spawn(program, args, Stdio::piped())?;
-        let messages = traced.child.stderr.take().ok_or("no standard error")?;
-        let messages = thread::spawn(move || read_messages(messages));
+        let traced = Traced::spawn(program, args)?;
         let start = Instant::now();
         let outcome = traced.run(ptrace::cont, |_| ());
         let started = start.elapsed();
-        drop(traced);
-        let (planned, text) = messages
-            .join()
-            .unwrap_or_else(|panic| panic::resume_unwind(panic))?;
-        outcome.map_err(|error| format!("{error}: {text}"))?;
-        let planned = planned.ok_or("the program printed nothing before KVM_RUN")?;
+        let (_, messages) = traced.end(outcome)?;
+        let planned = messages
+            .first
+            .ok_or("the program printed nothing before KVM_RUN")?;
         Ok((planned.saturating_duration_since(start), started))
     }
 
-    /// The time of the first byte, and all of the text.
-    fn read_messages(mut source: impl Read) -> io::Result<(Option<Instant>, String)> {
-        let mut buffer = vec![0; 0x1000];
-        let len = source.read(&mut buffer)?;
-        let first = (len > 0).then(Instant::now);
-        buffer.truncate(len);
-        source.read_to_end(&mut buffer)?;
-        Ok((first, String::from_utf8_lossy(&buffer).into_owned()))
+    /// What a program writes to its standard error.
+    struct Messages {
+        /// Time of the first byte.
+        first: Option<Instant>,
+        text: String,
+    }
+
+    impl Messages {
+        fn read(mut source: impl Read) -> io::Result<Self> {
+            let mut buffer = vec![0; 0x1000];
+            let len = source.read(&mut buffer)?;
+            let first = (len > 0).then(Instant::now);
+            buffer.truncate(len);
+            source.read_to_end(&mut buffer)?;
+            let text = String::from_utf8_lossy(&buffer).into_owned();
+            Ok(Self { first, text })
+        }
     }
 
     /// Page faults of all threads of a process.
@@ -192,14 +197,19 @@ mod linux {
 
     /// Counts from `exec` to the first `KVM_RUN`.
     fn counts(program: &str, args: &[String]) -> Result<Counts, Failure> {
-        let traced = Traced::spawn(program, args, Stdio::null())?;
+        let traced = Traced::spawn(program, args)?;
         let first = traced.first;
         let mut faults_before = None;
-        // The threads in a call, with the number of calls up to this one. The first is in `execve`, which does not count.
-        let mut in_call = BTreeMap::from([(first, 0)]);
+        // The threads in a call, with the number of calls up to this one.
+        let mut in_call = BTreeMap::new();
         let mut calls = 0;
-        let runner = traced.run(ptrace::syscall, |stop| match stop {
-            Stop::Executed => faults_before = Some(Faults::of(first)),
+        let outcome = traced.run(ptrace::syscall, |stop| match stop {
+            Stop::Executed => {
+                faults_before = Some(Faults::of(first));
+                // The call that ends next is `execve`, which does not count, nor do those before it that failed.
+                in_call = BTreeMap::from([(first, 0)]);
+                calls = 0;
+            }
             Stop::Call(thread) => {
                 // Every second stop of a thread is the end of a call.
                 if in_call.remove(&thread).is_none() {
@@ -207,13 +217,17 @@ mod linux {
                     in_call.insert(thread, calls);
                 }
             }
-        })?;
-        // Those of this program, before it became the other.
-        let faults_before = faults_before.ok_or("the program did not start")??;
-        let faults = Faults::of(first)?.since(faults_before);
-        // Other threads have gone on since the start of `KVM_RUN`.
-        let calls = *in_call.get(&runner).ok_or("KVM_RUN is no system call")?;
-        Ok(Counts { calls, faults })
+        });
+        let counts = outcome.and_then(|runner| {
+            // Those of this program, before it became the other.
+            let faults_before = faults_before.ok_or("the program did not start")??;
+            let faults = Faults::of(first)?.since(faults_before);
+            // Other threads have gone on since the start of `KVM_RUN`.
+            let calls = *in_call.get(&runner).ok_or("KVM_RUN is no system call")?;
+            Ok(Counts { calls, faults })
+        });
+        let (counts, _) = traced.end(counts)?;
+        Ok(counts)
     }
 
     /// A stop of a traced program.
@@ -228,29 +242,31 @@ mod linux {
     struct Traced {
         child: Child,
         first: Pid,
+        /// Reads its standard error.
+        reader: Option<JoinHandle<io::Result<Messages>>>,
     }
 
     impl Drop for Traced {
         fn drop(&mut self) {
-            let _ended_before = self.child.kill();
-            // Each of its threads is waited for; the first ends as the last. This process has no other children.
-            while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
+            self.kill();
         }
     }
 
     impl Traced {
         /// Starts a program, stopped at its `execve`.
-        fn spawn(program: &str, args: &[String], messages: Stdio) -> Result<Self, Failure> {
-            let child = Command::new(std::env::current_exe()?)
+        fn spawn(program: &str, args: &[String]) -> Result<Self, Failure> {
+            let mut child = Command::new(std::env::current_exe()?)
                 .arg(TRACED)
                 .arg(program)
                 .args(args)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(messages)
+                .stderr(Stdio::piped())
                 .spawn()?;
             let first = Pid::from_raw(i32::try_from(child.id())?);
-            let traced = Self { child, first };
+            let messages = child.stderr.take();
+            let reader = messages.map(|messages| thread::spawn(move || Messages::read(messages)));
+            let traced = Self { child, first, reader };
             match waitpid(first, None)? {
                 WaitStatus::Stopped(_, Signal::SIGSTOP) => {}
                 other => return Err(format!("the program did not start: {other:?}").into()),
@@ -265,6 +281,25 @@ mod linux {
             match waitpid(first, None)? {
                 WaitStatus::PtraceEvent(_, _, event) if is_seccomp(event) => Ok(traced),
                 other => Err(format!("the program did not start: {other:?}").into()),
+            }
+        }
+
+        fn kill(&mut self) {
+            let _ended_before = self.child.kill();
+            // Each of its threads is waited for; the first ends as the last. This process has no other children.
+            while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
+        }
+
+        /// Kills it. Adds its messages to the error of `outcome`.
+        fn end<T>(mut self, outcome: Result<T, Failure>) -> Result<(T, Messages), Failure> {
+            self.kill();
+            let reader = self.reader.take().ok_or("no standard error")?;
+            let messages = reader
+                .join()
+                .unwrap_or_else(|panic| panic::resume_unwind(panic))?;
+            match outcome {
+                Ok(found) => Ok((found, messages)),
+                Err(error) => Err(format!("{error}: {}", messages.text).into()),
             }
         }
 
