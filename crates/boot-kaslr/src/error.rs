@@ -90,4 +90,12 @@ pub enum RelativeError {
         /// The virtual link address.
         addr: u64,
     },
+    /// A place is in the table itself.
+    #[error("entry {index} of DT_RELA is for {addr:#x}, which is in the table itself")]
+    InTable {
+        /// Index in the table.
+        index: u64,
+        /// The virtual link address.
+        addr: u64,
+    },
 }

@@ -1,5 +1,7 @@
 //! Relative relocations of a position-independent ELF kernel.
 
+use core::ops::Range;
+
 use boot_core::{Arch, Endian, KernelImage, arith};
 
 use crate::error::RelativeError;
@@ -61,14 +63,15 @@ pub fn relocate_relative(image: &KernelImage, file: &mut [u8], start: u64) -> Re
         return Ok(0);
     };
     table.check_entry_len()?;
+    let entries = table.in_file(image, file)?;
     // All entries are checked before one is applied.
-    let mut latest = Latest::default();
+    let mut latest = 0;
     for index in 0..table.count() {
-        table.place(image, file, index, &mut latest)?;
+        table.place(image, file, &entries, index, &mut latest)?;
     }
     let mut applied = 0_u64;
     for index in 0..table.count() {
-        if let Some((place, addend)) = table.place(image, file, index, &mut latest)? {
+        if let Some((place, addend)) = table.place(image, file, &entries, index, &mut latest)? {
             let value = addend.wrapping_add(distance);
             if let Some(bytes) = file.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
                 *bytes = table.elf.encode(value);
@@ -231,23 +234,46 @@ impl Rela {
         self.len / RELA_LEN
     }
 
-    /// The offset of an entry's place in the file, and its addend; `None` for `R_*_NONE`.
+    /// Where the entries are in the file: in one segment. Empty for a table without entries.
+    fn in_file(self, image: &KernelImage, file: &[u8]) -> Result<Range<usize>, RelativeError> {
+        if self.count() == 0 {
+            return Ok(0..0);
+        }
+        self.count()
+            .checked_mul(RELA_LEN)
+            .and_then(|len| usize::try_from(len).ok())
+            .and_then(|len| {
+                let start = file_offset(image, self.addr, len, &mut 0)?;
+                Some(start..start.checked_add(len)?)
+            })
+            .filter(|entries| entries.end <= file.len())
+            .ok_or(self.not_in_file())
+    }
+
+    const fn not_in_file(self) -> RelativeError {
+        RelativeError::Table {
+            addr: self.addr,
+            len: self.len,
+        }
+    }
+
+    /// The offset of an entry's place in the file, and its addend; `None` for `R_*_NONE`. `entries` are all entries in the file. `latest` is as for
+    /// [`file_offset`].
     fn place(
         self,
         image: &KernelImage,
         file: &[u8],
+        entries: &Range<usize>,
         index: u64,
-        latest: &mut Latest,
+        latest: &mut usize,
     ) -> Result<Option<(usize, u64)>, RelativeError> {
-        let entry = index
-            .checked_mul(RELA_LEN)
-            .and_then(|at| self.addr.checked_add(at))
-            .and_then(|addr| file_offset(image, addr, RELA_SIZE, &mut latest.table))
-            .and_then(|at| file.get(at..)?.first_chunk::<RELA_SIZE>())
-            .ok_or(RelativeError::Table {
-                addr: self.addr,
-                len: self.len,
-            })?;
+        let entry = file
+            .get(entries.clone())
+            .and_then(|table| {
+                let at = usize::try_from(index.checked_mul(RELA_LEN)?).ok()?;
+                table.get(at..)?.first_chunk::<RELA_SIZE>()
+            })
+            .ok_or(self.not_in_file())?;
         // `r_offset`, `r_info`, whose low half is the type, and `r_addend` (gABI, "Relocation"). All are in the entry.
         let field = |at| self.elf.xword(entry, at).unwrap_or_default();
         let (addr, info, addend) = (field(0), field(8), field(16));
@@ -258,17 +284,15 @@ impl Rela {
         if kind != u64::from(self.relative) || symbol != 0 {
             return Err(RelativeError::Type { index, symbol, kind });
         }
-        let place = file_offset(image, addr, size_of::<u64>(), &mut latest.place);
-        let place = place.filter(|at| file.get(*at..).is_some_and(|rest| rest.len() >= size_of::<u64>()));
-        place
-            .map(|place| Some((place, addend)))
-            .ok_or(RelativeError::Place { index, addr })
+        let place = file_offset(image, addr, size_of::<u64>(), latest);
+        let place = place.and_then(|at| Some(at..at.checked_add(size_of::<u64>())?));
+        let place = place
+            .filter(|place| place.end <= file.len())
+            .ok_or(RelativeError::Place { index, addr })?;
+        // The entry there would be another one than the one that was checked.
+        if place.start < entries.end && entries.start < place.end {
+            return Err(RelativeError::InTable { index, addr });
+        }
+        Ok(Some((place.start, addend)))
     }
-}
-
-/// Indexes of the segments of the entry and of the place before: the next ones are usually in the same.
-#[derive(Debug, Default)]
-struct Latest {
-    table: usize,
-    place: usize,
 }

@@ -105,6 +105,28 @@ fn entries_are_checked_before_one_is_applied() {
     check([u64::MAX, 8, 0], at(u64::MAX));
 }
 
+/// Found by `arbitrary_changes_never_panic`: the first entry changed those behind it, which were checked before.
+#[test]
+fn places_are_not_in_the_table() {
+    let check = |addr, is_in_table| {
+        let mut kernel = kernel(EM_X86_64, false, &[[addr, 8, BASE]; 3], |_| {});
+        let before = kernel.file.clone();
+        let found = relocate_relative(&kernel.image, &mut kernel.file, BASE + 0x1000);
+        if is_in_table {
+            assert_eq!(found, Err(RelativeError::InTable { index: 0, addr }));
+            assert_eq!(kernel.file, before);
+        } else {
+            assert_eq!(found, Ok(3));
+        }
+    };
+    let [start, end] = [BASE + RELA, BASE + RELA + 3 * 24];
+    check(start - 8, false);
+    check(start - 7, true);
+    check(BASE + 81, true);
+    check(end - 1, true);
+    check(end, false);
+}
+
 #[test]
 fn tables_are_in_the_file() {
     let check = |at: usize, value: u64, error| {
