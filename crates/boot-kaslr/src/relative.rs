@@ -62,19 +62,18 @@ pub fn relocate_relative(image: &KernelImage, file: &mut [u8], start: u64) -> Re
     let Some(table) = Rela::find(image, file).filter(|_| distance != 0) else {
         return Ok(0);
     };
-    table.check_entry_len()?;
-    let entries = table.in_file(image, file)?;
+    let entries = table.entries(image, file)?;
     // All entries are checked before one is applied.
     let mut latest = 0;
-    for index in 0..table.count() {
-        table.place(image, file, &entries, index, &mut latest)?;
+    for index in 0..entries.count() {
+        entries.place(image, file, index, &mut latest)?;
     }
     let mut applied = 0_u64;
-    for index in 0..table.count() {
-        if let Some((place, addend)) = table.place(image, file, &entries, index, &mut latest)? {
+    for index in 0..entries.count() {
+        if let Some((place, addend)) = entries.place(image, file, index, &mut latest)? {
             let value = addend.wrapping_add(distance);
             if let Some(bytes) = file.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
-                *bytes = table.elf.encode(value);
+                *bytes = entries.elf.encode(value);
             }
             applied = applied.saturating_add(1);
         }
@@ -221,62 +220,63 @@ impl Rela {
         })
     }
 
-    fn check_entry_len(self) -> Result<(), RelativeError> {
-        if self.entry_len == RELA_LEN {
-            return Ok(());
+    /// The entries, which are in one segment; the address of a table without entries does not matter.
+    fn entries(self, image: &KernelImage, file: &[u8]) -> Result<Entries, RelativeError> {
+        if self.entry_len != RELA_LEN {
+            return Err(RelativeError::EntryLen {
+                found: self.entry_len,
+            });
         }
-        Err(RelativeError::EntryLen {
-            found: self.entry_len,
-        })
-    }
-
-    const fn count(self) -> u64 {
-        self.len / RELA_LEN
-    }
-
-    /// Where the entries are in the file: in one segment. Empty for a table without entries.
-    fn in_file(self, image: &KernelImage, file: &[u8]) -> Result<Range<usize>, RelativeError> {
-        if self.count() == 0 {
-            return Ok(0..0);
-        }
-        self.count()
-            .checked_mul(RELA_LEN)
-            .and_then(|len| usize::try_from(len).ok())
-            .and_then(|len| {
-                let start = file_offset(image, self.addr, len, &mut 0)?;
-                Some(start..start.checked_add(len)?)
-            })
-            .filter(|entries| entries.end <= file.len())
-            .ok_or(self.not_in_file())
-    }
-
-    const fn not_in_file(self) -> RelativeError {
-        RelativeError::Table {
+        let count = usize::try_from(self.len / RELA_LEN).ok();
+        let table = match count.and_then(|count| count.checked_mul(RELA_SIZE)) {
+            Some(0) => Some(0..0),
+            Some(len) => bytes_at(image, file, self.addr, len, &mut 0),
+            None => None,
+        };
+        let table = table.ok_or(RelativeError::Table {
             addr: self.addr,
             len: self.len,
-        }
+        })?;
+        Ok(Entries {
+            elf: self.elf,
+            relative: self.relative,
+            table,
+        })
+    }
+}
+
+/// The entries of a table that is in the file.
+#[derive(Clone, Debug)]
+struct Entries {
+    elf: Elf,
+    /// `R_*_RELATIVE` of the architecture.
+    relative: u32,
+    /// Where they are in the file.
+    table: Range<usize>,
+}
+
+impl Entries {
+    const fn count(&self) -> usize {
+        self.table.end.saturating_sub(self.table.start) / RELA_SIZE
     }
 
-    /// The offset of an entry's place in the file, and its addend; `None` for `R_*_NONE`. `entries` are all entries in the file. `latest` is as for
-    /// [`file_offset`].
+    /// The offset of an entry's place in the file, and its addend; `None` for `R_*_NONE`. `latest` is as for [`file_offset`].
     fn place(
-        self,
+        &self,
         image: &KernelImage,
         file: &[u8],
-        entries: &Range<usize>,
-        index: u64,
+        index: usize,
         latest: &mut usize,
     ) -> Result<Option<(usize, u64)>, RelativeError> {
-        let entry = file
-            .get(entries.clone())
-            .and_then(|table| {
-                let at = usize::try_from(index.checked_mul(RELA_LEN)?).ok()?;
-                table.get(at..)?.first_chunk::<RELA_SIZE>()
-            })
-            .ok_or(self.not_in_file())?;
-        // `r_offset`, `r_info`, whose low half is the type, and `r_addend` (gABI, "Relocation"). All are in the entry.
-        let field = |at| self.elf.xword(entry, at).unwrap_or_default();
+        let at = self.table.start.saturating_add(index.saturating_mul(RELA_SIZE));
+        // `r_offset`, `r_info`, whose low half is the type, and `r_addend` (gABI, "Relocation"). All are in the file.
+        let field = |offset| {
+            self.elf
+                .xword(file, arith::to_u64(at.saturating_add(offset)))
+                .unwrap_or_default()
+        };
         let (addr, info, addend) = (field(0), field(8), field(16));
+        let index = arith::to_u64(index);
         let (symbol, kind) = (info >> 32, info & u64::from(u32::MAX));
         if kind == NONE {
             return Ok(None);
@@ -284,15 +284,25 @@ impl Rela {
         if kind != u64::from(self.relative) || symbol != 0 {
             return Err(RelativeError::Type { index, symbol, kind });
         }
-        let place = file_offset(image, addr, size_of::<u64>(), latest);
-        let place = place.and_then(|at| Some(at..at.checked_add(size_of::<u64>())?));
-        let place = place
-            .filter(|place| place.end <= file.len())
+        let place = bytes_at(image, file, addr, size_of::<u64>(), latest)
             .ok_or(RelativeError::Place { index, addr })?;
         // The entry there would be another one than the one that was checked.
-        if place.start < entries.end && entries.start < place.end {
+        if place.start < self.table.end && self.table.start < place.end {
             return Err(RelativeError::InTable { index, addr });
         }
         Ok(Some((place.start, addend)))
     }
+}
+
+/// Where `len` bytes at an address of the image are in the file. `latest` is as for [`file_offset`].
+fn bytes_at(
+    image: &KernelImage,
+    file: &[u8],
+    addr: u64,
+    len: usize,
+    latest: &mut usize,
+) -> Option<Range<usize>> {
+    let start = file_offset(image, addr, len, latest)?;
+    let end = start.checked_add(len)?;
+    (end <= file.len()).then_some(start..end)
 }
