@@ -46,12 +46,6 @@ impl RegisterGroup {
     pub const VECTOR: Self = Self(9);
     /// The state of SBI extensions.
     pub const SBI_STATE: Self = Self(10);
-
-    /// Whether the registers of this group are the configuration of a vCPU rather than its state: KVM refuses to change them after the first run.
-    #[must_use]
-    pub const fn is_configuration(self) -> bool {
-        matches!(self, Self::CONFIG | Self::ISA_EXTENSION | Self::SBI_EXTENSION)
-    }
 }
 
 /// `KVM_REG_RISCV`.
@@ -340,6 +334,15 @@ impl Register {
         } else {
             stored == here
         }
+    }
+
+    /// Whether the register is part of the configuration of a vCPU rather than of its state: KVM refuses to change it after the first run.
+    #[must_use]
+    pub const fn is_configuration(self) -> bool {
+        matches!(
+            self.group(),
+            Some(RegisterGroup::CONFIG | RegisterGroup::ISA_EXTENSION | RegisterGroup::SBI_EXTENSION)
+        )
     }
 
     /// Whether the register counts time, so that its value changes between two reads.

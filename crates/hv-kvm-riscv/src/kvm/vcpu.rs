@@ -17,8 +17,7 @@ use kvm_ioctls::VcpuFd;
 
 use super::{machine::Machine, request::failed_request};
 use crate::{
-    IsaExtension, KvmError, MpState, Register, RegisterGroup, RegisterValue, SbiExtension, VcpuState,
-    state::entry_registers,
+    IsaExtension, KvmError, MpState, Register, RegisterValue, SbiExtension, VcpuState, state::entry_registers,
 };
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
@@ -38,8 +37,7 @@ pub struct KvmVcpu {
 impl KvmVcpu {
     pub(super) fn new(machine: Arc<Machine>, fd: VcpuFd, index: u32) -> Result<Self, KvmError> {
         let mut vcpu = Self::without_reset_state(machine, fd, index)?;
-        let is_wanted = |group: Option<RegisterGroup>| !group.is_some_and(RegisterGroup::is_configuration);
-        vcpu.reset_state = Box::new(vcpu.read_state(is_wanted)?);
+        vcpu.reset_state = Box::new(vcpu.read_state(|register| !register.is_configuration())?);
         Ok(vcpu)
     }
 

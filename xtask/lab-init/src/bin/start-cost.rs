@@ -40,7 +40,7 @@ mod linux {
     use std::time::{Duration, Instant};
 
     use lab_init::StartCost;
-    use nix::libc::c_int;
+    use libc::c_int;
     use nix::sys::ptrace::{self, Event, Options};
     use nix::sys::signal::{self, Signal};
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};

@@ -28,14 +28,11 @@ impl KvmVcpu {
         self.read_state(|_| true)
     }
 
-    /// Reads the state of the vCPU, with the registers of the groups that `is_wanted` selects.
-    pub(super) fn read_state(
-        &self,
-        is_wanted: impl Fn(Option<RegisterGroup>) -> bool,
-    ) -> Result<VcpuState, KvmError> {
+    /// Reads the state of the vCPU, with the registers that `is_wanted` selects.
+    pub(super) fn read_state(&self, is_wanted: impl Fn(Register) -> bool) -> Result<VcpuState, KvmError> {
         let registers = self
             .saved()
-            .filter(|register| is_wanted(register.group()))
+            .filter(|&register| is_wanted(register))
             .map(|register| Ok((register, self.read(register)?)))
             .collect::<Result<_, KvmError>>()?;
         Ok(VcpuState {
