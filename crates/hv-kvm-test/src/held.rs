@@ -2,6 +2,9 @@
 
 use std::{fs, io};
 
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Shortest mapping without a file that is counted: smaller ones than guest memory come and go with the allocator.
 const MIN_LEN: u64 = 8 << 20;
 
@@ -28,6 +31,25 @@ impl Held {
             mapped: maps.lines().filter_map(mapped_len).sum(),
         })
     }
+}
+
+/// Calls `work` while the process can open no descriptor, as after a program gave up its rights to open files.
+///
+/// # Errors
+///
+/// The limit of descriptors cannot be changed.
+#[cfg(target_os = "linux")]
+pub fn without_new_descriptors<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let limit = getrlimit(Resource::Nofile);
+    // Open descriptors stay open.
+    let none = Rlimit {
+        current: Some(0),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, none)?;
+    let result = work();
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(result)
 }
 
 /// The length of a mapping that counts (proc(5), `/proc/pid/maps`).

@@ -22,6 +22,8 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 pub use console::Console;
 pub use held::Held;
+#[cfg(target_os = "linux")]
+pub use held::without_new_descriptors;
 pub use host::{fixture, has_virtualisation, no_hardware_breakpoints, skip_reason};
 pub use recorder::{RecordedAccess, Recorder};
 

@@ -30,13 +30,10 @@ pub(super) struct GicDevice {
     device: DeviceFd,
     its: Option<DeviceFd>,
     is_v3: bool,
-    /// Reset states of the part of each vCPU and of the shared part.
-    vcpu_reset_states: Vec<GicState>,
-    shared_reset_state: BTreeMap<u32, u32>,
 }
 
 /// Creates a device.
-pub(super) fn create(fd: &VmFd, kind: kvm_device_type) -> Result<DeviceFd, kvm_ioctls::Error> {
+fn create(fd: &VmFd, kind: kvm_device_type) -> Result<DeviceFd, kvm_ioctls::Error> {
     hv_kvm::retry_interrupted(|| {
         fd.create_device(&mut kvm_create_device {
             type_: kind,
@@ -46,23 +43,14 @@ pub(super) fn create(fd: &VmFd, kind: kvm_device_type) -> Result<DeviceFd, kvm_i
     })
 }
 
-/// Creates a device; `None` if the host does not have it.
-pub(super) fn create_if_supported(fd: &VmFd, kind: kvm_device_type) -> Result<Option<DeviceFd>, KvmError> {
-    match create(fd, kind) {
-        Ok(device) => Ok(Some(device)),
-        Err(error) if error.errno() == libc::ENODEV => Ok(None),
-        Err(error) => Err(failed_request("KVM_CREATE_DEVICE")(error)),
-    }
-}
-
 /// Types of devices.
 pub(super) const V2: kvm_device_type = kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V2;
 pub(super) const V3: kvm_device_type = kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3;
 pub(super) const ITS: kvm_device_type = kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_ITS;
 
 impl GicDevice {
-    /// Creates and initialises the interrupt controller for `vcpus` vCPUs, which must exist and not have run yet.
-    pub(super) fn new(fd: &VmFd, layout: &GicLayout, vcpus: u32) -> Result<Self, KvmError> {
+    /// Creates and initialises the interrupt controller. All vCPUs must exist, and none may have run yet.
+    pub(super) fn new(fd: &VmFd, layout: &GicLayout) -> Result<Self, KvmError> {
         let (device, its) = match layout {
             GicLayout::V2 {
                 distributor,
@@ -91,18 +79,11 @@ impl GicDevice {
                 (device, its.map(|range| new_its(fd, range)).transpose()?)
             }
         };
-        let mut this = Self {
+        Ok(Self {
             device,
             its,
             is_v3: matches!(layout, GicLayout::V3 { .. }),
-            vcpu_reset_states: Vec::new(),
-            shared_reset_state: BTreeMap::new(),
-        };
-        this.vcpu_reset_states = (0..vcpus)
-            .map(|index| this.vcpu_state(index))
-            .collect::<Result<_, _>>()?;
-        this.shared_reset_state = this.new_shared_state()?;
-        Ok(this)
+        })
     }
 
     /// Reads the part of vCPU `index`. No vCPU may be running.
@@ -150,19 +131,14 @@ impl GicDevice {
         Ok(())
     }
 
-    /// Reset state of the part of vCPU `index`.
-    pub(super) fn vcpu_reset_state(&self, index: u32) -> Option<&GicState> {
-        self.vcpu_reset_states.get(usize::try_from(index).ok()?)
-    }
-
-    /// Resets the shared part. No vCPU may be running.
-    pub(super) fn reset_shared(&self) -> Result<(), KvmError> {
+    /// Resets the ITS, if there is one. No vCPU may be running.
+    pub(super) fn reset_its(&self) -> Result<(), KvmError> {
         if let Some(its) = &self.its {
             attribute::request(its, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_CTRL_RESET).map_err(
                 failed(KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_CTRL_RESET.into()),
             )?;
         }
-        self.set_shared_state(&self.shared_reset_state)
+        Ok(())
     }
 
     /// Writes the shared part. Registers that `state` does not contain keep their values. No vCPU may be running.
@@ -173,19 +149,6 @@ impl GicDevice {
     /// Reads the shared part: the registers of the distributor by offset.
     pub(super) fn shared_state(&self) -> Result<BTreeMap<u32, u32>, KvmError> {
         self.read(KVM_DEV_ARM_VGIC_GRP_DIST_REGS, self.shared_blocks(), 0)
-    }
-
-    /// Reads the shared part of a new device. KVM initialises all shared peripheral interrupts alike, so the first register of a block is read for the
-    /// whole block: more than two thousand registers have eight values.
-    fn new_shared_state(&self) -> Result<BTreeMap<u32, u32>, KvmError> {
-        let mut state = BTreeMap::new();
-        for block in self.shared_blocks() {
-            let attribute = u64::from(block.offset);
-            let value = attribute::get(&self.device, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute)
-                .map_err(failed(KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute))?;
-            state.extend(block.registers().map(|(offset, _)| (offset, value)));
-        }
-        Ok(state)
     }
 
     fn shared_blocks(&self) -> &'static [RegisterBlock] {

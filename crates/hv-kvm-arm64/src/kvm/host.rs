@@ -1,15 +1,21 @@
 //! Capabilities and properties of the host that all machines use.
-#![expect(unsafe_code, reason = "asks the host for its page size")]
+#![expect(
+    unsafe_code,
+    reason = "asks the host for its page size, and passes a structure to KVM_CREATE_DEVICE"
+)]
 
 use hv_kvm::Capability;
 use kvm_bindings::{
     KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_PSCI_0_2, KVM_CAP_ARM_VM_IPA_SIZE, KVM_CAP_ONE_REG,
-    KVM_CAP_VCPU_EVENTS, kvm_enable_cap,
+    KVM_CAP_VCPU_EVENTS, KVM_CREATE_DEVICE_TEST, KVMIO, kvm_create_device, kvm_device_type, kvm_enable_cap,
 };
 use kvm_ioctls::{Kvm, VmFd};
+use vmm_sys_util::{ioctl::ioctl_with_mut_ref, ioctl_iowr_nr};
 
 use super::request::failed_request;
 use crate::KvmError;
+
+ioctl_iowr_nr!(KVM_CREATE_DEVICE, KVMIO, 0xe0, kvm_create_device);
 
 pub(super) const ONE_REG: Capability = Capability::required(
     KVM_CAP_ONE_REG,
@@ -73,6 +79,27 @@ pub(super) fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
     fd.enable_cap(&nisv)
         .map_err(failed_request("KVM_ENABLE_CAP (KVM_CAP_ARM_NISV_TO_USER)"))?;
     Ok(fd)
+}
+
+/// Whether the host has devices of this type. No device is created.
+pub(super) fn has_device(vm: &VmFd, kind: kvm_device_type) -> Result<bool, KvmError> {
+    let mut device = kvm_create_device {
+        type_: kind,
+        fd: 0,
+        flags: KVM_CREATE_DEVICE_TEST,
+    };
+    hv_kvm::retry_interrupted(|| {
+        // SAFETY: the descriptor is that of a virtual machine, and the kernel reads and writes one `kvm_create_device` at a
+        // valid pointer. With this flag it does not create a descriptor.
+        match unsafe { ioctl_with_mut_ref(vm, KVM_CREATE_DEVICE(), &mut device) } {
+            0 => Ok(true),
+            _ => match kvm_ioctls::Error::last() {
+                error if error.errno() == libc::ENODEV => Ok(false),
+                error => Err(error),
+            },
+        }
+    })
+    .map_err(failed_request("KVM_CREATE_DEVICE (KVM_CREATE_DEVICE_TEST)"))
 }
 
 /// Page size of the host.

@@ -1,26 +1,36 @@
 //! State of a virtual machine that its handle and all its vCPUs share.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use hv_kvm::VmFile;
+use hv_kvm::{HarnessError, VmFile};
 use kvm_bindings::kvm_vcpu_init;
 
 use super::gic::GicDevice;
-use crate::{GicLayout, KvmError, VcpuFeatures};
+use crate::{KvmError, Layout, VcpuState};
 
 /// State that the handle of the machine and all its vCPUs share. The RAM of the guest stays mapped while one of them exists.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) file: VmFile,
     pub(super) gic: OnceLock<GicDevice>,
-    pub(super) vcpus: u32,
     pub(super) created: Mutex<BTreeSet<u32>>,
-    pub(super) layout: GicLayout,
-    pub(super) features: VcpuFeatures,
+    pub(super) layout: Layout,
     pub(super) target: kvm_vcpu_init,
+    pub(super) reset_state: OnceLock<ResetState>,
+    /// Reads the state of a new machine of a layout.
+    pub(super) read_reset_state: fn(&Layout) -> Result<ResetState, KvmError>,
+}
+
+/// State of a machine after its creation, to which a reset returns.
+#[derive(Debug)]
+pub(super) struct ResetState {
+    /// The vCPUs by their numbers, without identification registers.
+    pub(super) vcpus: Vec<VcpuState>,
+    /// Registers of the distributor by offset.
+    pub(super) distributor: BTreeMap<u32, u32>,
 }
 
 impl Machine {
@@ -35,17 +45,36 @@ impl Machine {
             let created = self.created.lock().unwrap_or_else(PoisonError::into_inner).len();
             KvmError::VcpusNotCreated {
                 created: u32::try_from(created).unwrap_or(u32::MAX),
-                count: self.vcpus,
+                count: self.layout.vcpus,
             }
         })
+    }
+
+    /// The state to which a reset returns. The first call reads it.
+    pub(super) fn reset_state(&self) -> Result<&ResetState, KvmError> {
+        if let Some(state) = self.reset_state.get() {
+            return Ok(state);
+        }
+        let state = (self.read_reset_state)(&self.layout)?;
+        Ok(self.reset_state.get_or_init(|| state))
+    }
+
+    /// State of vCPU `index` after a reset.
+    pub(super) fn vcpu_reset_state(&self, index: u32) -> Result<&VcpuState, KvmError> {
+        let vcpus = &self.reset_state()?.vcpus;
+        let count = self.layout.vcpus;
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| vcpus.get(index))
+            .ok_or_else(|| HarnessError::NoSuchVcpu { index, count }.into())
     }
 
     /// Records that vCPU `index` was created and initialised. After the last vCPU, creates the interrupt controller.
     pub(super) fn created(&self, index: u32) -> Result<(), KvmError> {
         let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
         created.insert(index);
-        if u32::try_from(created.len()) == Ok(self.vcpus) && self.gic.get().is_none() {
-            let gic = GicDevice::new(self.file.fd(), &self.layout, self.vcpus)?;
+        if u32::try_from(created.len()) == Ok(self.layout.vcpus) && self.gic.get().is_none() {
+            let gic = GicDevice::new(self.file.fd(), &self.layout.gic)?;
             // Does not fail: only this function sets it, with the lock held.
             let _ = self.gic.set(gic);
         }

@@ -17,7 +17,7 @@ use super::{
     machine::{Machine, set_feature},
     request::failed_request,
 };
-use crate::{GicState, KvmError, VcpuState, gic::PMU_INTID};
+use crate::{KvmError, gic::PMU_INTID};
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
 ///
@@ -30,8 +30,6 @@ pub struct KvmVcpu {
     index: u32,
     /// The performance monitors are initialised.
     pmu_ready: bool,
-    /// State after creation, without identification registers, and without the interrupt controller: [`GicDevice`](super::gic::GicDevice) holds that part.
-    reset_state: Box<VcpuState>,
 }
 
 impl KvmVcpu {
@@ -39,23 +37,20 @@ impl KvmVcpu {
         // KVM derives the affinity from the vCPU id.
         let fd = hv_kvm::retry_interrupted(|| machine.file.fd().create_vcpu(index.into()))
             .map_err(failed_request("KVM_CREATE_VCPU"))?;
-        let mut vcpu = Self {
+        let vcpu = Self {
             entry: VcpuEntry::new(fd)?,
             machine,
             index,
             pmu_ready: false,
-            reset_state: Box::default(),
         };
         vcpu.initialise()?;
-        if vcpu.machine.features.sve {
+        if vcpu.machine.layout.features.sve {
             // Until this call, most ioctls fail and the vector lengths can be changed.
             vcpu.entry
                 .fd()
                 .vcpu_finalize(&i32::try_from(KVM_ARM_VCPU_SVE).unwrap_or_default())
                 .map_err(failed_request("KVM_ARM_VCPU_FINALIZE"))?;
         }
-        vcpu.reset_state =
-            Box::new(vcpu.read_all(GicState::default(), |register| !register.is_identification())?);
         Ok(vcpu)
     }
 
@@ -74,7 +69,7 @@ impl KvmVcpu {
     /// Completes the initialisation that needs the interrupt controller, before the first run.
     fn prepare(&mut self) -> Result<(), KvmError> {
         self.machine.gic()?;
-        if self.machine.features.pmu && !self.pmu_ready {
+        if self.machine.layout.features.pmu && !self.pmu_ready {
             let (group, irq) = (KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ);
             let intid = i32::try_from(PMU_INTID).unwrap_or_default();
             attribute::set(self.entry.fd(), group, irq.into(), intid)
@@ -105,21 +100,15 @@ impl Vcpu for KvmVcpu {
     /// Resets the vCPU, its redistributor and its CPU interface to their state after creation.
     ///
     /// Time counters keep their values, and so do identification registers, which cannot change after the first run. No other
-    /// vCPU may be running.
+    /// vCPU may be running. The first reset reads the state after creation from a temporary machine, as
+    /// [`KvmVm::prepare_reset`](super::KvmVm::prepare_reset).
     fn reset(&mut self) -> Result<(), KvmError> {
         self.entry.complete_io()?;
+        let machine = Arc::clone(&self.machine);
+        machine.gic()?;
+        let reset_state = machine.vcpu_reset_state(self.index)?;
         self.initialise()?;
-        let gic = self
-            .machine
-            .gic()?
-            .vcpu_reset_state(self.index)
-            .cloned()
-            .unwrap_or_default();
-        let reset_state = VcpuState {
-            gic,
-            ..(*self.reset_state).clone()
-        };
-        self.replace(&reset_state)
+        self.replace(reset_state)
     }
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {

@@ -17,9 +17,8 @@ use kvm_bindings::{
 use kvm_ioctls::Kvm;
 
 use super::{
-    gic::{self as device},
-    host,
-    machine::{Machine, set_feature},
+    gic as device, host,
+    machine::{Machine, ResetState, set_feature},
     request::failed_request,
     vcpu::KvmVcpu,
 };
@@ -81,26 +80,21 @@ fn features(kvm: &Kvm) -> Result<VcpuFeatures, HarnessError> {
 }
 
 impl KvmVm {
-    /// Queries the capabilities of this host's KVM, with temporary virtual machines.
+    /// Queries the capabilities of this host's KVM, with a temporary virtual machine.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
     pub fn host_capabilities() -> Result<HostCapabilities, KvmError> {
         let kvm = open()?;
-        let (v3, v2) = (host::create_vm(&kvm)?, host::create_vm(&kvm)?);
-        // An ITS belongs to a GICv3, which lives until the end of the function.
-        let gic_v3 = device::create_if_supported(&v3, device::V3)?;
-        let its = match gic_v3 {
-            Some(_) => device::create_if_supported(&v3, device::ITS)?,
-            None => None,
-        };
+        let vm = host::create_vm(&kvm)?;
+        let has = |device| host::has_device(&vm, device);
         Ok(HostCapabilities {
             address_bits: host::address_bits(&kvm)?,
             features: features(&kvm)?,
-            gic_v2: device::create_if_supported(&v2, device::V2)?.is_some(),
-            gic_v3: gic_v3.is_some(),
-            its: its.is_some(),
+            gic_v2: has(device::V2)?,
+            gic_v3: has(device::V3)?,
+            its: has(device::ITS)?,
         })
     }
 
@@ -149,22 +143,37 @@ impl KvmVm {
                 RamConstraints::new(host::page_size(), address_bits, layout.gic.ranges().collect()),
             ),
             gic: OnceLock::new(),
-            vcpus: layout.vcpus,
             created: Mutex::default(),
-            layout: layout.gic.clone(),
-            features,
+            layout: layout.clone(),
             target,
+            reset_state: OnceLock::new(),
+            read_reset_state,
         })))
     }
 
     /// Resets the shared part of the interrupt controller, and its ITS, to their state after creation. A machine reset is
-    /// this and a reset of every vCPU. No vCPU may be running.
+    /// this and a reset of every vCPU. No vCPU may be running. The first reset does what [`prepare_reset`](Self::prepare_reset)
+    /// does.
     ///
     /// # Errors
     ///
     /// [`KvmError::VcpusNotCreated`] before all vCPUs exist, and errors of KVM.
     pub fn reset_irqchip(&self) -> Result<(), KvmError> {
-        self.0.gic()?.reset_shared()
+        let gic = self.0.gic()?;
+        let reset_state = self.0.reset_state()?;
+        gic.reset_its()?;
+        gic.set_shared_state(&reset_state.distributor)
+    }
+
+    /// Reads the state to which resets return from a temporary machine of the same layout, which never runs. The first reset
+    /// does this otherwise: it opens `/dev/kvm` and creates a virtual machine with all its vCPUs. For programs that give up
+    /// access to `/dev/kvm` before the guest runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and errors of KVM.
+    pub fn prepare_reset(&self) -> Result<(), KvmError> {
+        self.0.reset_state().map(drop)
     }
 
     /// Saves the shared part of the interrupt controller: the registers of its distributor by offset. No vCPU may be running.
@@ -189,6 +198,26 @@ impl KvmVm {
     }
 }
 
+/// Reads the state after creation from a temporary machine, without its identification registers, which a guest cannot
+/// change.
+fn read_reset_state(layout: &Layout) -> Result<ResetState, KvmError> {
+    let vm = KvmVm::new(layout)?;
+    let mut vcpus = (0..layout.vcpus)
+        .map(|index| vm.create_vcpu(index))
+        .collect::<Result<Vec<_>, _>>()?;
+    let vcpus = vcpus.iter_mut().map(|vcpu| {
+        let mut state = vcpu.save_state()?;
+        state
+            .registers
+            .retain(|register, _| !register.is_identification());
+        Ok::<_, KvmError>(state)
+    });
+    Ok(ResetState {
+        vcpus: vcpus.collect::<Result<_, _>>()?,
+        distributor: vm.save_distributor()?,
+    })
+}
+
 impl Vm for KvmVm {
     type Error = KvmError;
     type Vcpu = KvmVcpu;
@@ -199,7 +228,7 @@ impl Vm for KvmVm {
     }
 
     fn create_vcpu(&self, index: u32) -> Result<KvmVcpu, KvmError> {
-        let count = self.0.vcpus;
+        let count = self.0.layout.vcpus;
         if index >= count {
             return Err(HarnessError::NoSuchVcpu { index, count }.into());
         }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, error::Error, fmt::Write as _};
 
 use boot_core::Endian;
 use hv_core::{Outcome, Vcpu, VcpuExit, Vm};
+use hv_kvm::HarnessError;
 use hv_kvm_arm64::{
     BoardDevices, IccRegister, KvmError, KvmVcpu, KvmVm, MpState, Register, RegisterGroup, RegisterValue,
     VcpuFeatures, VcpuState,
@@ -31,6 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
         || reset_after_changes_by_the_harness(KvmVm::host_capabilities()?.features),
     ),
     ("state::boot_after_reset", boot_after_reset),
+    ("state::prepared_reset", prepared_reset),
     ("state::access_is_complete_when_state_is_read", access_is_complete),
     ("state::reset_in_the_middle_of_an_access", reset_in_the_middle),
 ];
@@ -398,6 +400,29 @@ fn reset_after_changes_by_the_harness(features: VcpuFeatures) -> TestResult {
     vcpu.restore_state(&unusual)?;
     vcpu.reset()?;
     expect_same("after the second reset", &vcpu.save_state()?, &reset_state)?;
+    Ok(None)
+}
+
+/// A reset opens `/dev/kvm`, unless it was prepared.
+fn prepared_reset() -> TestResult {
+    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let mut vcpu = vm.create_vcpu(0)?;
+    let (reset_state, distributor) = (vcpu.save_state()?, vm.save_distributor()?);
+    let changed = unusual_state(&mut vcpu)?;
+    vcpu.restore_state(&changed)?;
+    let changed = vcpu.save_state()?;
+    match hv_kvm_test::without_new_descriptors(|| vcpu.reset())? {
+        Err(KvmError::Harness(HarnessError::Open(_))) => {}
+        result => return Err(format!("a reset without /dev/kvm: {result:?}").into()),
+    }
+    expect_same("after a reset that failed", &vcpu.save_state()?, &changed)?;
+    vm.prepare_reset()?;
+    hv_kvm_test::without_new_descriptors(|| {
+        vcpu.reset()?;
+        vm.reset_irqchip()
+    })??;
+    expect_same("after a prepared reset", &vcpu.save_state()?, &reset_state)?;
+    expect("distributor", &vm.save_distributor()?, &distributor)?;
     Ok(None)
 }
 

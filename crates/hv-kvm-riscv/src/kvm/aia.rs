@@ -165,7 +165,7 @@ impl Aia {
     }
 
     /// Reset state of an interrupt file: all zeros.
-    pub(super) fn imsic_reset_state(&self) -> BTreeMap<ImsicRegister, u64> {
+    fn imsic_reset_state(&self) -> BTreeMap<ImsicRegister, u64> {
         self.imsic_registers().map(|register| (register, 0)).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use boot_core::machine::{Isa, MmuType};
-use hv_core::NullObserver;
+use hv_core::{NullObserver, Vm as _};
 use hv_kvm::{HarnessError, KvmProbe};
 
 use super::{aia, machine, request::failed_request, vcpu::KvmVcpu, vm::KvmVm};
@@ -21,7 +21,7 @@ pub(crate) fn host_capabilities() -> Result<HostCapabilities, KvmError> {
     let aia_ids = aia::probe(&scratch)?.map(|limits| limits.ids);
     let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
     let vm = KvmVm::new(&Layout::vcpus_only(1), console)?;
-    let mut vcpu = vm.query_vcpu()?;
+    let mut vcpu = vm.create_vcpu(0)?;
     Ok(HostCapabilities {
         timebase_frequency: number_u32(&mut vcpu, Register::TIMER_FREQUENCY)?,
         isa: isa(&mut vcpu)?,

@@ -7,10 +7,9 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
-    sync::{Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
-use boot_core::machine::RiscvHart;
 use hv_core::IrqError;
 use hv_kvm::{Capability, HarnessError, VmFile};
 use kvm_bindings::{
@@ -20,7 +19,7 @@ use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vmm_sys_util::{ioctl::ioctl_with_ref, ioctl_iow_nr};
 
 use super::{aia::Aia, request::failed_request};
-use crate::{HartInterrupts, ImsicRegister, KvmError, Plic, sbi::SbiConsole};
+use crate::{HartInterrupts, ImsicRegister, KvmError, Layout, Plic, VcpuState, sbi::SbiConsole};
 
 ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
 
@@ -31,12 +30,15 @@ pub(super) struct Machine {
     pub(super) irqchip: Irqchip,
     /// Duplicates of the vCPU file descriptors, for interrupts from any thread.
     pub(super) harts: Mutex<Harts>,
-    pub(super) vcpus: u32,
-    /// Descriptions of the harts; empty for the default harts of KVM.
-    pub(super) descriptions: Vec<RiscvHart>,
-    pub(super) timebase_frequency: Option<u32>,
+    pub(super) layout: Layout,
     pub(super) console: SbiConsole,
+    pub(super) reset_state: OnceLock<ResetState>,
+    /// Reads the state of a new machine of a layout.
+    pub(super) read_reset_state: fn(&Layout) -> Result<ResetState, KvmError>,
 }
+
+/// State of the vCPUs of a machine after its creation, by their numbers, without configuration. A reset returns to it.
+pub(super) type ResetState = Vec<VcpuState>;
 
 /// The vCPUs that were created.
 #[derive(Debug, Default)]
@@ -135,12 +137,23 @@ impl Machine {
         }
     }
 
-    /// Reset state of an interrupt file; empty without an AIA.
-    pub(super) fn imsic_reset_state(&self) -> BTreeMap<ImsicRegister, u64> {
-        match &self.irqchip {
-            Irqchip::Aia(aia) => aia.imsic_reset_state(),
-            Irqchip::None | Irqchip::Plic(_) => BTreeMap::new(),
+    /// The state to which a reset returns. The first call reads it.
+    pub(super) fn reset_state(&self) -> Result<&ResetState, KvmError> {
+        if let Some(state) = self.reset_state.get() {
+            return Ok(state);
         }
+        let state = (self.read_reset_state)(&self.layout)?;
+        Ok(self.reset_state.get_or_init(|| state))
+    }
+
+    /// State of vCPU `index` after a reset.
+    pub(super) fn vcpu_reset_state(&self, index: u32) -> Result<&VcpuState, KvmError> {
+        let vcpus = self.reset_state()?;
+        let count = self.layout.vcpus;
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| vcpus.get(index))
+            .ok_or_else(|| HarnessError::NoSuchVcpu { index, count }.into())
     }
 
     /// Creates vCPU `index` in the kernel and calls `set_up` before interrupts can reach the vCPU.
@@ -149,7 +162,7 @@ impl Machine {
         index: u32,
         set_up: impl FnOnce(VcpuFd) -> Result<T, KvmError>,
     ) -> Result<T, KvmError> {
-        let count = self.vcpus;
+        let count = self.layout.vcpus;
         if index >= count {
             return Err(HarnessError::NoSuchVcpu { index, count }.into());
         }

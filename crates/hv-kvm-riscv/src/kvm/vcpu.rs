@@ -30,29 +30,15 @@ pub struct KvmVcpu {
     index: u32,
     /// Registers of the vCPU, in ascending order.
     registers: Vec<Register>,
-    /// State after creation, without the configuration.
-    reset_state: Box<VcpuState>,
 }
 
 impl KvmVcpu {
     pub(super) fn new(machine: Arc<Machine>, fd: VcpuFd, index: u32) -> Result<Self, KvmError> {
-        let mut vcpu = Self::without_reset_state(machine, fd, index)?;
-        vcpu.reset_state = Box::new(vcpu.read_state(|register| !register.is_configuration())?);
-        Ok(vcpu)
-    }
-
-    /// A vCPU for queries, which cannot be reset.
-    pub(super) fn without_reset_state(
-        machine: Arc<Machine>,
-        fd: VcpuFd,
-        index: u32,
-    ) -> Result<Self, KvmError> {
         let mut vcpu = Self {
             file: VcpuFile::new(fd)?,
             machine,
             index,
             registers: Vec::new(),
-            reset_state: Box::new(VcpuState::empty()),
         };
         vcpu.registers = vcpu.list()?;
         vcpu.configure()?;
@@ -71,10 +57,10 @@ impl KvmVcpu {
         let machine = Arc::clone(&self.machine);
         if let Some(hart) = usize::try_from(self.index)
             .ok()
-            .and_then(|index| machine.descriptions.get(index))
+            .and_then(|index| machine.layout.harts.get(index))
         {
             self.configure_isa(hart)?;
-            self.check_description(hart, machine.timebase_frequency)?;
+            self.check_description(hart, machine.layout.timebase_frequency)?;
         }
         // DBCN stays disabled until user space enables it. Old kernels do not have it; guests probe for it.
         let debug_console = Register::sbi(SbiExtension::DBCN);
@@ -221,14 +207,11 @@ impl Vcpu for KvmVcpu {
         Ok(())
     }
 
-    /// Resets the vCPU to its state after creation, except its configuration, which cannot change after the first run.
+    /// Resets the vCPU to its state after creation, except its configuration, which cannot change after the first run. The
+    /// first reset reads that state from a temporary machine, as [`KvmVm::prepare_reset`](super::KvmVm::prepare_reset).
     fn reset(&mut self) -> Result<(), KvmError> {
-        // The interrupt file is created with the last vCPU of the machine, after the state of this one was saved.
-        let reset_state = VcpuState {
-            imsic: self.machine.imsic_reset_state(),
-            ..(*self.reset_state).clone()
-        };
-        self.restore_state(&reset_state)
+        let machine = Arc::clone(&self.machine);
+        self.restore_state(machine.vcpu_reset_state(self.index)?)
     }
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {

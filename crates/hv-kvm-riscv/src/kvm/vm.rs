@@ -1,16 +1,19 @@
 //! The virtual machine.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::{
+    io,
+    sync::{Arc, Mutex, OnceLock, Weak},
+};
 
 use boot_core::Arch;
 use guest_ram::RamRegion;
-use hv_core::{IrqError, Vm};
+use hv_core::{IrqError, NullObserver, Vm};
 use hv_kvm::{RamConstraints, VmFile};
 use kvm_bindings::KVM_CAP_MAX_VCPUS;
 
 use super::{
     aia::Aia,
-    machine::{Irqchip, Machine, PlicOutputs, address_bits, open},
+    machine::{Irqchip, Machine, PlicOutputs, ResetState, address_bits, open},
     request::failed_request,
     vcpu::KvmVcpu,
 };
@@ -60,10 +63,10 @@ impl KvmVm {
                 file: VmFile::new(fd, constraints),
                 irqchip,
                 harts: Mutex::default(),
-                vcpus,
-                descriptions: layout.harts.clone(),
-                timebase_frequency: layout.timebase_frequency,
+                layout: layout.clone(),
                 console,
+                reset_state: OnceLock::new(),
+                read_reset_state,
             }
         })))
     }
@@ -83,12 +86,6 @@ impl KvmVm {
         &self.0.console
     }
 
-    /// The first vCPU, for queries: it cannot be reset.
-    pub(super) fn query_vcpu(&self) -> Result<KvmVcpu, KvmError> {
-        self.0
-            .create_hart(0, |fd| KvmVcpu::without_reset_state(Arc::clone(&self.0), fd, 0))
-    }
-
     /// Resets the interrupt controller to its state after creation. A machine reset is this and a reset of every vCPU.
     ///
     /// # Errors
@@ -101,6 +98,33 @@ impl KvmVm {
             Irqchip::Aia(aia) => aia.reset(),
         }
     }
+
+    /// Reads the state to which resets of vCPUs return from a temporary machine of the same layout, which never runs. The first
+    /// reset does this otherwise: it opens `/dev/kvm` and creates a virtual machine with all its vCPUs. For programs that give
+    /// up access to `/dev/kvm` before the guest runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and errors of KVM.
+    pub fn prepare_reset(&self) -> Result<(), KvmError> {
+        self.0.reset_state().map(drop)
+    }
+}
+
+/// Reads the state of the vCPUs after creation from a temporary machine, without their configuration, which cannot change
+/// after the first run.
+fn read_reset_state(layout: &Layout) -> Result<ResetState, KvmError> {
+    let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
+    let vm = KvmVm::new(layout, console)?;
+    let mut vcpus = (0..layout.vcpus)
+        .map(|index| vm.create_vcpu(index))
+        .collect::<Result<Vec<_>, _>>()?;
+    let states = vcpus.iter_mut().map(|vcpu| {
+        let mut state = vcpu.save_state()?;
+        state.registers.retain(|register, _| !register.is_configuration());
+        Ok(state)
+    });
+    states.collect()
 }
 
 impl Vm for KvmVm {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, error::Error};
 
 use boot_core::{CpuState, cpu::riscv64::State};
 use hv_core::{Outcome, Vcpu as _, virt::RiscvIrqchip};
+use hv_kvm::HarnessError;
 use hv_kvm_riscv::{
     BoardDevices, HostCapabilities, ImsicRegister, KvmError, KvmVcpu, MpState, Register, RegisterGroup,
     RegisterValue, SbiExtension, VcpuState,
@@ -32,6 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
         reset_after_changes_by_the_harness,
     ),
     ("state::boot_after_reset", boot_after_reset),
+    ("state::prepared_reset", prepared_reset),
     ("state::interrupt_file", interrupt_file),
     (
         "state::extensions_of_the_description",
@@ -319,6 +321,26 @@ fn reset_after_changes_by_the_harness(host: &HostCapabilities) -> TestResult {
             &reset_state,
         )?;
     }
+    Ok(None)
+}
+
+/// A reset opens `/dev/kvm`, unless it was prepared.
+fn prepared_reset(host: &HostCapabilities) -> TestResult {
+    let mut guest = Guest::new(host, &Code::new(), 1, guest::devices())?;
+    let vcpu = first(&mut guest)?;
+    let reset_state = vcpu.save_state()?;
+    let changed = changed_state(vcpu)?;
+    vcpu.restore_state(&changed)?;
+    let changed = vcpu.save_state()?;
+    match hv_kvm_test::without_new_descriptors(|| vcpu.reset())? {
+        Err(KvmError::Harness(HarnessError::Open(_))) => {}
+        result => return Err(format!("a reset without /dev/kvm: {result:?}").into()),
+    }
+    expect_same("after a reset that failed", &vcpu.save_state()?, &changed)?;
+    guest.board.vm().prepare_reset()?;
+    let vcpu = first(&mut guest)?;
+    hv_kvm_test::without_new_descriptors(|| vcpu.reset())??;
+    expect_same("after a prepared reset", &vcpu.save_state()?, &reset_state)?;
     Ok(None)
 }
 

@@ -6,7 +6,7 @@ use kvm_bindings::{kvm_mp_state, kvm_vcpu_events};
 
 use super::KvmVcpu;
 use crate::{
-    GicState, KvmError, MpState, Register, RegisterValue, StateError, VcpuEvents, VcpuState,
+    KvmError, MpState, Register, RegisterValue, StateError, VcpuEvents, VcpuState,
     kvm::request::failed_request,
 };
 
@@ -28,7 +28,25 @@ impl KvmVcpu {
     pub fn save_state(&mut self) -> Result<VcpuState, KvmError> {
         self.entry.complete_io()?;
         let gic = self.machine.gic()?.vcpu_state(self.index)?;
-        self.read_all(gic, |_| true)
+        let mp_state = self
+            .entry
+            .fd()
+            .get_mp_state()
+            .map_err(failed_request("KVM_GET_MP_STATE"))?;
+        let events = self
+            .entry
+            .fd()
+            .get_vcpu_events()
+            .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?;
+        Ok(VcpuState {
+            registers: self.read_registers(|_| true)?,
+            mp_state: MpState(mp_state.mp_state),
+            events: VcpuEvents {
+                serror_pending: events.exception.serror_pending != 0,
+                serror_esr: (events.exception.serror_has_esr != 0).then_some(events.exception.serror_esr),
+            },
+            gic,
+        })
     }
 
     /// Restores a saved state, except time counters ([`Register::is_time_counter`]). No other vCPU may be running.
@@ -67,33 +85,7 @@ impl KvmVcpu {
         self.entry.write(register, value)
     }
 
-    /// Reads the state, with the registers that `is_wanted` selects. `gic` is the part of the interrupt controller.
-    pub(super) fn read_all(
-        &self,
-        gic: GicState,
-        is_wanted: impl Fn(Register) -> bool,
-    ) -> Result<VcpuState, KvmError> {
-        let mp_state = self
-            .entry
-            .fd()
-            .get_mp_state()
-            .map_err(failed_request("KVM_GET_MP_STATE"))?;
-        let events = self
-            .entry
-            .fd()
-            .get_vcpu_events()
-            .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?;
-        Ok(VcpuState {
-            registers: self.read_registers(is_wanted)?,
-            mp_state: MpState(mp_state.mp_state),
-            events: VcpuEvents {
-                serror_pending: events.exception.serror_pending != 0,
-                serror_esr: (events.exception.serror_has_esr != 0).then_some(events.exception.serror_esr),
-            },
-            gic,
-        })
-    }
-
+    /// Reads the registers that `is_wanted` selects.
     fn read_registers(
         &self,
         is_wanted: impl Fn(Register) -> bool,

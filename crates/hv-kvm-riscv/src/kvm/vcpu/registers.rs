@@ -25,14 +25,8 @@ impl KvmVcpu {
     /// Errors of KVM.
     pub fn save_state(&mut self) -> Result<VcpuState, KvmError> {
         self.complete_io()?;
-        self.read_state(|_| true)
-    }
-
-    /// Reads the state of the vCPU, with the registers that `is_wanted` selects.
-    pub(super) fn read_state(&self, is_wanted: impl Fn(Register) -> bool) -> Result<VcpuState, KvmError> {
         let registers = self
             .saved()
-            .filter(|&register| is_wanted(register))
             .map(|register| Ok((register, self.read(register)?)))
             .collect::<Result<_, KvmError>>()?;
         Ok(VcpuState {
