@@ -94,7 +94,7 @@ pub(crate) struct LabMachine {
     pub(crate) tests: Selection,
 }
 
-/// Tests that run on a machine, unless the user names others.
+/// Tests that run on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selection {
     All,
@@ -105,12 +105,15 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
-    /// Arguments of the test programs.
-    pub(crate) fn args(self) -> Vec<&'static str> {
-        match self {
-            Self::All => Vec::new(),
-            Self::Only(text) => vec![text],
-            Self::Except(text) => vec!["--skip", text],
+    /// Arguments of the test programs, with the part of names that the user gave. `None` if the machine runs none of those tests: one with
+    /// [`Only`](Self::Only) some runs what the user names if that contains the same text.
+    pub(crate) fn args(self, filter: Option<&str>) -> Option<Vec<&str>> {
+        match (self, filter) {
+            (Self::Only(text), Some(filter)) => filter.contains(text).then(|| vec![filter]),
+            (Self::All | Self::Except(_), Some(filter)) => Some(vec![filter]),
+            (Self::All, None) => Some(Vec::new()),
+            (Self::Only(text), None) => Some(vec![text]),
+            (Self::Except(text), None) => Some(vec!["--skip", text]),
         }
     }
 }
@@ -362,6 +365,29 @@ mod tests {
             let on_command_line = arch.to_possible_value().unwrap();
             assert_eq!(row.name, on_command_line.get_name());
             assert!(row.std_target.starts_with(&row.name[..5]));
+        }
+    }
+
+    #[test]
+    fn a_machine_runs_its_selection_of_tests() {
+        for (selection, filter, expected) in [
+            (Selection::All, None, Some(vec![])),
+            (Selection::All, Some("reset"), Some(vec!["reset"])),
+            (Selection::Only("gicv2"), None, Some(vec!["gicv2"])),
+            (Selection::Only("gicv2"), Some("reset"), None),
+            (
+                Selection::Only("gicv2"),
+                Some("run::gicv2"),
+                Some(vec!["run::gicv2"]),
+            ),
+            (
+                Selection::Except("sandbox::"),
+                None,
+                Some(vec!["--skip", "sandbox::"]),
+            ),
+            (Selection::Except("sandbox::"), Some("linux"), Some(vec!["linux"])),
+        ] {
+            assert_eq!(selection.args(filter), expected, "{selection:?} {filter:?}");
         }
     }
 

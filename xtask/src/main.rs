@@ -20,6 +20,7 @@ mod cargo;
 mod ci;
 mod cli;
 mod crate_packages;
+mod disk_space;
 mod error;
 mod extract_vmlinux;
 mod firmware;
@@ -90,7 +91,8 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             .rows(&[Arch::X86_64])
             .into_iter()
             .try_for_each(|row| run::run(&workspace, row, args)),
-        Task::Test(args) => test::run(&workspace, &all(), args, &mut Timings::default()),
+        Task::Test(args) => disk_space::check(&workspace, disk_space::TEST)
+            .and_then(|()| test::run(&workspace, &all(), args, &mut Timings::default())),
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
         Task::NewGuest(args) => new_guest::run(&workspace, &args.directory),
         Task::Bench(args) => bench::run(&workspace, &cli.rows(&[Arch::X86_64]), args),
@@ -110,6 +112,8 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         Task::Msrv => msrv::run(&workspace),
         Task::Mutants(args) => mutants::run(&workspace, args),
         Task::Tidy(args) => tidy::run(&workspace, args),
-        Task::Ci(args) => ci::run(&workspace, &all(), args),
+        Task::Ci(args) => {
+            disk_space::check(&workspace, disk_space::CI).and_then(|()| ci::run(&workspace, &all(), args))
+        }
     }
 }

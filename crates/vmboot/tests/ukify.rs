@@ -1,4 +1,4 @@
-//! `plan` and `extract` on unified kernel images of Debian's `ukify`: every profile, with and without an addon. Boots of them are in `kvm_boot`.
+//! `plan` and `extract` on unified kernel images of Debian's `ukify`: every profile, with and without an addon. Boots of them are in `kvm-tests`.
 //!
 //! A case without its image is ignored; `cargo xtask test` makes all images where it can fetch ukify.
 

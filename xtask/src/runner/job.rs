@@ -59,8 +59,9 @@ pub(crate) enum Report<'a> {
 pub(crate) type Observer<'a> = &'a mut dyn FnMut(Report<'_>) -> Result<(), Error>;
 
 /// Environment variables that programs get from this one: repetitions of long tests.
-const PASSED_ON: [&str; 5] = [
+const PASSED_ON: [&str; 6] = [
     "VMBOOT_INTERRUPTS",
+    "VMBOOT_KASLR_SEEDS",
     "VMBOOT_KVM_FAULTS",
     "VMBOOT_SANDBOX_CALLS",
     "VMBOOT_SANDBOX_CYCLES",

@@ -39,7 +39,7 @@ pub(super) fn run(
     let mut runs = Vec::new();
     for row in rows {
         let name = format!("kvm {}: build", row.name);
-        match timings.measure(name, || prepare(workspace, row, host)) {
+        match timings.measure(name, || prepare(workspace, row, host, filter)) {
             Ok(prepared) => runs.extend(prepared),
             Err(error) => runs.push((row.name.to_owned(), Err(error))),
         }
@@ -52,7 +52,7 @@ pub(super) fn run(
             format!("{name}: ")
         };
         let start = Instant::now();
-        let cases = run.map(|run| run.execute(workspace, fixtures, filter, prefix));
+        let cases = run.map(|run| run.execute(workspace, fixtures, prefix));
         ((name, cases), start.elapsed())
     });
     let add = |(results, elapsed): (RunResults, Duration)| {
@@ -66,44 +66,46 @@ pub(super) fn run(
 struct Run {
     runner: Runner,
     programs: Arc<[(String, PathBuf)]>,
+    /// Arguments that select tests.
+    selection: Vec<Arg>,
 }
 
 /// Name of a run, and the run or the error of its preparation.
 type Prepared = (String, Result<Run, Error>);
 
-/// Builds the programs of an architecture and prepares its machines.
-fn prepare(workspace: &Workspace, row: &'static ArchRow, host: Host) -> Result<Vec<Prepared>, Error> {
+/// Builds the programs of an architecture and prepares its machines, without those that run no test with `filter` in its name.
+fn prepare(
+    workspace: &Workspace,
+    row: &'static ArchRow,
+    host: Host,
+    filter: Option<&str>,
+) -> Result<Vec<Prepared>, Error> {
     let kinds = RunnerKind::all(row, host)?;
     let programs: Arc<[_]> = build_programs(workspace, row)?.into();
     let run = |kind: RunnerKind| {
+        let selection = kind.tests().args(filter)?;
         let programs = Arc::clone(&programs);
-        let run = kind
-            .prepare(workspace, row)
-            .map(|runner| Run { runner, programs });
-        (format!("{} on {kind}", row.name), run)
+        let run = kind.prepare(workspace, row).map(|runner| Run {
+            runner,
+            programs,
+            selection: selection.into_iter().map(Arg::from).collect(),
+        });
+        Some((format!("{} on {kind}", row.name), run))
     };
-    Ok(kinds.into_iter().map(run).collect())
+    Ok(kinds.into_iter().filter_map(run).collect())
 }
 
 impl Run {
     /// Runs the programs and returns the result of each test.
-    fn execute(
-        &self,
-        workspace: &Workspace,
-        fixtures: &Path,
-        filter: Option<&str>,
-        prefix: String,
-    ) -> Vec<Case> {
-        let Self { runner, programs } = self;
+    fn execute(&self, workspace: &Workspace, fixtures: &Path, prefix: String) -> Vec<Case> {
+        let Self {
+            runner,
+            programs,
+            selection,
+        } = self;
         // One at a time: tests that share one processor would exceed their deadlines.
         let mut args: Vec<Arg> = ["--test-threads=1", "--color=never"].map(Arg::from).into();
-        let selection = runner.kind().tests();
-        args.extend(
-            filter
-                .map_or_else(|| selection.args(), |filter| vec![filter])
-                .into_iter()
-                .map(Arg::from),
-        );
+        args.extend_from_slice(selection);
         let tasks = programs.iter().map(|(_, executable)| Task {
             executable: executable.clone(),
             args: args.clone(),

@@ -178,6 +178,8 @@ const FAMILIES: &[Family] = &[
         false,
     ),
     family(&["crates/vmboot"], &["crates/*"], false),
+    // Tests only: never published.
+    family(&["crates/kvm-tests"], &["crates/*", "guests/contract"], false),
     family(
         &["examples/sandbox-demo", "examples/plugin-host"],
         &["crates/sandbox", "crates/sandbox-debug"],
