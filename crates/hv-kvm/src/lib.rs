@@ -13,6 +13,7 @@ mod kick;
 ))]
 mod kvm;
 mod ram;
+mod reset;
 
 pub use boot::MachineBoot;
 pub use capability::{Capability, KvmProbe, Need};
@@ -27,3 +28,4 @@ pub use kvm::{
     RunStatus, VcpuFile, VmFile, capability, open, probe, retry_interrupted, shared, vm_capability,
 };
 pub use ram::RamConstraints;
+pub use reset::{ResetState, state_of_vcpu};

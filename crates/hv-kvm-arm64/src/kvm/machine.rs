@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use hv_kvm::{HarnessError, VmFile};
+use hv_kvm::{ResetState, VmFile};
 use kvm_bindings::kvm_vcpu_init;
 
 use super::gic::GicDevice;
@@ -19,14 +19,12 @@ pub(super) struct Machine {
     pub(super) created: Mutex<BTreeSet<u32>>,
     pub(super) layout: Layout,
     pub(super) target: kvm_vcpu_init,
-    pub(super) reset_state: OnceLock<ResetState>,
-    /// Reads the state of a new machine of a layout.
-    pub(super) read_reset_state: fn(&Layout) -> Result<ResetState, KvmError>,
+    pub(super) reset_state: ResetState<Layout, NewState, KvmError>,
 }
 
-/// State of a machine after its creation, to which a reset returns.
+/// State of a machine after its creation.
 #[derive(Debug)]
-pub(super) struct ResetState {
+pub(super) struct NewState {
     /// The vCPUs by their numbers, without identification registers.
     pub(super) vcpus: Vec<VcpuState>,
     /// Registers of the distributor by offset.
@@ -50,23 +48,14 @@ impl Machine {
         })
     }
 
-    /// The state to which a reset returns. The first call reads it.
-    pub(super) fn reset_state(&self) -> Result<&ResetState, KvmError> {
-        if let Some(state) = self.reset_state.get() {
-            return Ok(state);
-        }
-        let state = (self.read_reset_state)(&self.layout)?;
-        Ok(self.reset_state.get_or_init(|| state))
+    /// State of the machine after a reset. The first call reads it.
+    pub(super) fn reset_state(&self) -> Result<&NewState, KvmError> {
+        self.reset_state.get(&self.layout)
     }
 
     /// State of vCPU `index` after a reset.
     pub(super) fn vcpu_reset_state(&self, index: u32) -> Result<&VcpuState, KvmError> {
-        let vcpus = &self.reset_state()?.vcpus;
-        let count = self.layout.vcpus;
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| vcpus.get(index))
-            .ok_or_else(|| HarnessError::NoSuchVcpu { index, count }.into())
+        Ok(hv_kvm::state_of_vcpu(&self.reset_state()?.vcpus, index)?)
     }
 
     /// Records that vCPU `index` was created and initialised. After the last vCPU, creates the interrupt controller.

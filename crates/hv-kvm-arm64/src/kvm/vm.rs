@@ -8,7 +8,7 @@ use std::{
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
-use hv_kvm::{Capability, HarnessError, RamConstraints, VmFile};
+use hv_kvm::{Capability, HarnessError, RamConstraints, ResetState, VmFile};
 use kvm_bindings::{
     KVM_ARM_VCPU_PMU_V3, KVM_ARM_VCPU_PSCI_0_2, KVM_ARM_VCPU_PTRAUTH_ADDRESS, KVM_ARM_VCPU_PTRAUTH_GENERIC,
     KVM_ARM_VCPU_SVE, KVM_CAP_ARM_PMU_V3, KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC,
@@ -18,7 +18,7 @@ use kvm_ioctls::Kvm;
 
 use super::{
     gic as device, host,
-    machine::{Machine, ResetState, set_feature},
+    machine::{Machine, NewState, set_feature},
     request::failed_request,
     vcpu::KvmVcpu,
 };
@@ -146,8 +146,7 @@ impl KvmVm {
             created: Mutex::default(),
             layout: layout.clone(),
             target,
-            reset_state: OnceLock::new(),
-            read_reset_state,
+            reset_state: ResetState::new(read_new_state),
         })))
     }
 
@@ -200,7 +199,7 @@ impl KvmVm {
 
 /// Reads the state after creation from a temporary machine, without its identification registers, which a guest cannot
 /// change.
-fn read_reset_state(layout: &Layout) -> Result<ResetState, KvmError> {
+fn read_new_state(layout: &Layout) -> Result<NewState, KvmError> {
     let vm = KvmVm::new(layout)?;
     let mut vcpus = (0..layout.vcpus)
         .map(|index| vm.create_vcpu(index))
@@ -212,7 +211,7 @@ fn read_reset_state(layout: &Layout) -> Result<ResetState, KvmError> {
             .retain(|register, _| !register.is_identification());
         Ok::<_, KvmError>(state)
     });
-    Ok(ResetState {
+    Ok(NewState {
         vcpus: vcpus.collect::<Result<_, _>>()?,
         distributor: vm.save_distributor()?,
     })

@@ -7,11 +7,11 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use hv_core::IrqError;
-use hv_kvm::{Capability, HarnessError, VmFile};
+use hv_kvm::{Capability, HarnessError, ResetState, VmFile};
 use kvm_bindings::{
     KVM_CAP_ONE_REG, KVM_CAP_VM_GPA_BITS, KVM_INTERRUPT_SET, KVM_INTERRUPT_UNSET, KVMIO, kvm_interrupt,
 };
@@ -32,13 +32,8 @@ pub(super) struct Machine {
     pub(super) harts: Mutex<Harts>,
     pub(super) layout: Layout,
     pub(super) console: SbiConsole,
-    pub(super) reset_state: OnceLock<ResetState>,
-    /// Reads the state of a new machine of a layout.
-    pub(super) read_reset_state: fn(&Layout) -> Result<ResetState, KvmError>,
+    pub(super) reset_state: ResetState<Layout, Vec<VcpuState>, KvmError>,
 }
-
-/// State of the vCPUs of a machine after its creation, by their numbers, without configuration. A reset returns to it.
-pub(super) type ResetState = Vec<VcpuState>;
 
 /// The vCPUs that were created.
 #[derive(Debug, Default)]
@@ -137,23 +132,14 @@ impl Machine {
         }
     }
 
-    /// The state to which a reset returns. The first call reads it.
-    pub(super) fn reset_state(&self) -> Result<&ResetState, KvmError> {
-        if let Some(state) = self.reset_state.get() {
-            return Ok(state);
-        }
-        let state = (self.read_reset_state)(&self.layout)?;
-        Ok(self.reset_state.get_or_init(|| state))
+    /// States of the vCPUs after a reset, without their configuration. The first call reads them.
+    pub(super) fn reset_state(&self) -> Result<&[VcpuState], KvmError> {
+        Ok(self.reset_state.get(&self.layout)?)
     }
 
     /// State of vCPU `index` after a reset.
     pub(super) fn vcpu_reset_state(&self, index: u32) -> Result<&VcpuState, KvmError> {
-        let vcpus = self.reset_state()?;
-        let count = self.layout.vcpus;
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| vcpus.get(index))
-            .ok_or_else(|| HarnessError::NoSuchVcpu { index, count }.into())
+        Ok(hv_kvm::state_of_vcpu(self.reset_state()?, index)?)
     }
 
     /// Creates vCPU `index` in the kernel and calls `set_up` before interrupts can reach the vCPU.

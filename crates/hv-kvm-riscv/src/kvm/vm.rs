@@ -2,22 +2,22 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, OnceLock, Weak},
+    sync::{Arc, Mutex, Weak},
 };
 
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::{IrqError, NullObserver, Vm};
-use hv_kvm::{RamConstraints, VmFile};
+use hv_kvm::{RamConstraints, ResetState, VmFile};
 use kvm_bindings::KVM_CAP_MAX_VCPUS;
 
 use super::{
     aia::Aia,
-    machine::{Irqchip, Machine, PlicOutputs, ResetState, address_bits, open},
+    machine::{Irqchip, Machine, PlicOutputs, address_bits, open},
     request::failed_request,
     vcpu::KvmVcpu,
 };
-use crate::{IrqchipLayout, KvmError, Layout, Plic, sbi::SbiConsole};
+use crate::{IrqchipLayout, KvmError, Layout, Plic, VcpuState, sbi::SbiConsole};
 
 /// A riscv64 machine on KVM. The kernel emulates timers, interrupts between harts and hart state management. The interrupt
 /// controller for devices is the AIA in the kernel or a PLIC in user space, according to the layout.
@@ -65,8 +65,7 @@ impl KvmVm {
                 harts: Mutex::default(),
                 layout: layout.clone(),
                 console,
-                reset_state: OnceLock::new(),
-                read_reset_state,
+                reset_state: ResetState::new(read_new_state),
             }
         })))
     }
@@ -113,7 +112,7 @@ impl KvmVm {
 
 /// Reads the state of the vCPUs after creation from a temporary machine, without their configuration, which cannot change
 /// after the first run.
-fn read_reset_state(layout: &Layout) -> Result<ResetState, KvmError> {
+fn read_new_state(layout: &Layout) -> Result<Vec<VcpuState>, KvmError> {
     let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
     let vm = KvmVm::new(layout, console)?;
     let mut vcpus = (0..layout.vcpus)
