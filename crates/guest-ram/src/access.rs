@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use boot_core::{BackingStore, ByteSource, GuestRange, MemoryError, ReadError, ReadErrorKind, arith};
 
 use crate::access_options::AccessOptions;
+use crate::pages::missing::{NewPages, Source};
 use crate::pages::{self, ReadAtError};
 use crate::slice::HostSlice;
 
@@ -57,13 +58,53 @@ impl<M: Backend> Access<'_, M> {
         }
     }
 
+    /// Prepares a copy of `source` to all of `range` that makes its pages. `None` where an ordinary copy is as good.
+    fn new_pages<'s>(
+        &self,
+        range: GuestRange,
+        source: Source<'s>,
+    ) -> Result<Option<NewPages<'s>>, MemoryError> {
+        if !self.options.uses_userfaultfd() {
+            return Ok(None);
+        }
+        let mut pieces = self.pieces(range)?;
+        match (pieces.next(), pieces.next()) {
+            (Some(piece), None) => {
+                NewPages::prepare(&piece, range, source).map_err(|error| failed(range, error))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Calls `copy` for every part of `range`, with the number of bytes before the part. Memory that is not resident is split
-    /// into chunks, whose pages are populated before the call.
-    fn for_each_part<F>(&self, range: GuestRange, mut copy: F) -> Result<(), MemoryError>
+    /// into chunks, whose pages are populated before the call, or made with their bytes by `new_pages`.
+    fn for_each_part<F>(
+        &self,
+        range: GuestRange,
+        new_pages: Option<&NewPages<'_>>,
+        mut copy: F,
+    ) -> Result<(), MemoryError>
     where
         F: FnMut(&M::Slice<'_>, usize) -> Result<(), MemoryError>,
     {
         let inner = |error| failed(range, error);
+        if let Some(new_pages) = new_pages {
+            return self.for_each_piece(range, |piece, before| {
+                let mut done = 0;
+                while done < piece.len() {
+                    let len = (piece.len() - done).min(pages::CHUNK);
+                    let part = piece.subslice(done, len).map_err(inner)?;
+                    let at = new_pages.offset(range).saturating_add(before + done);
+                    let lefts = new_pages.fill(&part, at).map_err(|error| failed(range, error))?;
+                    for left in lefts {
+                        let rest = part.subslice(left.start, left.len()).map_err(inner)?;
+                        copy(&rest, before + done + left.start)?;
+                    }
+                    done += len;
+                }
+                Ok(())
+            });
+        }
         self.for_each_piece(range, |piece, before| {
             if !self.options.calls_about_pages() || !pages::begins_fresh(piece).map_err(inner)? {
                 return copy(piece, before);
@@ -126,9 +167,10 @@ impl<M: Backend> Access<'_, M> {
             }
             BackingStore::File(file) => {
                 self.check(range)?;
+                let new_pages = self.new_pages(range, Source::File(file, offset))?;
                 self.options.run(range, |chunk| {
                     let before = chunk.start().saturating_sub(range.start());
-                    self.copy_file_chunk(chunk, file, offset.saturating_add(before))
+                    self.copy_file_chunk(chunk, file, offset.saturating_add(before), new_pages.as_ref())
                 })
             }
             _ => self.copy_from_any(range, source, offset),
@@ -140,8 +182,9 @@ impl<M: Backend> Access<'_, M> {
         range: GuestRange,
         file: BorrowedFd<'_>,
         offset: u64,
+        new_pages: Option<&NewPages<'_>>,
     ) -> Result<(), MemoryError> {
-        self.for_each_part(range, |part, done| {
+        self.for_each_part(range, new_pages, |part, done| {
             let at = offset.saturating_add(arith::to_u64(done));
             let source_failed = |kind| MemoryError::Source(ReadError::new(at, part.len(), kind));
             let max = libc::off_t::MAX;
@@ -162,11 +205,12 @@ impl<M: Backend> Access<'_, M> {
     /// Writes `bytes`, as many as `range` has.
     fn copy_from_bytes(&self, range: GuestRange, bytes: &[u8]) -> Result<(), MemoryError> {
         self.check(range)?;
+        let new_pages = self.new_pages(range, Source::Bytes(bytes))?;
         self.options.run(range, |chunk| {
             let before = usize::try_from(chunk.start().saturating_sub(range.start())).ok();
             // `bytes` is as long as the range, so there is something for every chunk and part.
             let bytes = before.and_then(|before| bytes.get(before..)).unwrap_or_default();
-            self.for_each_part(chunk, |part, done| {
+            self.for_each_part(chunk, new_pages.as_ref(), |part, done| {
                 pages::write(part, bytes.get(done..).unwrap_or_default());
                 Ok(())
             })
@@ -180,7 +224,7 @@ impl<M: Backend> Access<'_, M> {
         offset: u64,
     ) -> Result<(), MemoryError> {
         let mut buffer = Vec::new();
-        self.for_each_part(range, |part, before| {
+        self.for_each_part(range, None, |part, before| {
             buffer.resize(part.len().min(BUFFER).max(buffer.len()), 0);
             let mut done = 0;
             while done < part.len() {

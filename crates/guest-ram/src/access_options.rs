@@ -33,6 +33,7 @@ pub struct AccessOptions {
     pub(crate) copy: ParallelCopy,
     system_calls: SystemCalls,
     anonymous_private: bool,
+    userfaultfd: bool,
 }
 
 impl Default for AccessOptions {
@@ -49,6 +50,7 @@ impl AccessOptions {
             copy: ParallelCopy::AUTOMATIC,
             system_calls: SystemCalls::Fast,
             anonymous_private: false,
+            userfaultfd: false,
         }
     }
 
@@ -85,6 +87,22 @@ impl AccessOptions {
             anonymous_private,
             ..self
         }
+    }
+
+    /// Sets whether large copies to memory that is not there yet use `userfaultfd(2)`: the host then makes pages with their bytes, in place of
+    /// zeros that the copy replaces. On hosts with small pages, and Linux 5.14 or later, this takes about a quarter less time; elsewhere it changes
+    /// nothing.
+    ///
+    /// During such a copy nobody else may access the memory, as before the guest starts: an access of a vCPU or of a system call to a
+    /// page that is not there yet fails, and one of a thread waits for the end of the copy.
+    #[must_use]
+    pub const fn userfaultfd(self, userfaultfd: bool) -> Self {
+        Self { userfaultfd, ..self }
+    }
+
+    /// Whether userfaultfd may be used.
+    pub(crate) const fn uses_userfaultfd(self) -> bool {
+        self.userfaultfd && self.calls_about_pages()
     }
 
     /// The same, also with anonymous private mappings if `other` has them.

@@ -15,6 +15,11 @@
 
 #[cfg(all(feature = "vm-memory", target_os = "linux"))]
 pub(crate) mod map;
+#[cfg(target_os = "linux")]
+pub(crate) mod missing;
+#[cfg(not(target_os = "linux"))]
+#[path = "pages/no_missing.rs"]
+pub(crate) mod missing;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

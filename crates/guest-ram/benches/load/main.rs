@@ -100,12 +100,13 @@ fn print_ratios(benches: &mut [Bench], rows: &mut Rows) {
         "\nMedians in ms of {rounds} rounds in which all methods take turns in a random order, and their ratios: below 1, this \
          workspace is faster.\n\
          all: parse, plan and load; copy: only the kernel's segments; ll: linux-loader; ll+: and the boot data, too;\n\
-         all-1 and copy-1: on the calling thread alone, as all others are; map: as copy, with the file mapped, which was examined before;\n\
+         all-1, copy-1 and make-1: on the calling thread alone, as all others are; make: as copy, with userfaultfd; map: as copy, with the file mapped, which was examined before;\n\
          prep: load of a prepared boot"
     );
     print!("{:<18} {:<5} {:<5}", "kernel", "state", "pages");
     for column in [
-        "all", "all-1", "load", "copy", "copy-1", "map", "prep", "ll", "ll+", "pread", "memcpy",
+        "all", "all-1", "load", "copy", "copy-1", "make", "make-1", "map", "prep", "ll", "ll+", "pread",
+        "memcpy",
     ] {
         print!(" {column:>7}");
     }
@@ -116,6 +117,8 @@ fn print_ratios(benches: &mut [Bench], rows: &mut Rows) {
         "all-1/ll+",
         "copy/ll",
         "copy-1/ll",
+        "make/ll",
+        "make-1/ll",
         "copy-1/pread",
         "ll/map",
         "ll+/prep",
@@ -130,7 +133,21 @@ fn print_ratios(benches: &mut [Bench], rows: &mut Rows) {
                 for seconds in medians {
                     print!(" {:>7.3}", seconds * 1e3);
                 }
-                let [all, all_1, _, copy, copy_1, map, prepared, ll, ll_all, pread, _] = medians;
+                let [
+                    all,
+                    all_1,
+                    _,
+                    copy,
+                    copy_1,
+                    make,
+                    make_1,
+                    map,
+                    prepared,
+                    ll,
+                    ll_all,
+                    pread,
+                    _,
+                ] = medians;
                 let mut add = |what, ratio| {
                     let name = format!("{} {state} {}: {what}", bench.name(), pages.name());
                     rows.add(name, ratio, "of linux-loader");
@@ -138,6 +155,8 @@ fn print_ratios(benches: &mut [Bench], rows: &mut Rows) {
                 add("parse, plan and load", all / ll_all);
                 add("copies", copy / ll);
                 add("copies on one thread", copy_1 / ll);
+                add("copies with userfaultfd", make / ll);
+                add("copies with userfaultfd on one thread", make_1 / ll);
                 add("map", map / ll);
                 add("prepared", prepared / ll_all);
                 let values = [
@@ -147,6 +166,8 @@ fn print_ratios(benches: &mut [Bench], rows: &mut Rows) {
                     all_1 / ll_all,
                     copy / ll,
                     copy_1 / ll,
+                    make / ll,
+                    make_1 / ll,
                     copy_1 / pread,
                     ll / map,
                     ll_all / prepared,
@@ -157,7 +178,7 @@ fn print_ratios(benches: &mut [Bench], rows: &mut Rows) {
                 }
                 println!();
             }
-            let [[ours, ..], [_, _, _, _, _, _, _, _, theirs, ..]] = results;
+            let [[ours, ..], [_, _, _, _, _, _, _, _, _, _, theirs, ..]] = results;
             println!(
                 "{:<18} {state:<5} as they come, all on huge pages / ll+ on plain ones: {:.3}",
                 bench.name(),

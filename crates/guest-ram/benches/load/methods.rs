@@ -19,6 +19,10 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 use crate::images::{Input, Kind};
 
 const RAM_LEN: u64 = 256 << 20;
+
+/// What holds of the memory of all methods.
+const OPTIONS: AccessOptions = AccessOptions::new().anonymous_private(true);
+
 const FORMATS: [&dyn KernelFormat; 2] = [&fmt_bzimage::FORMAT, &fmt_elf::FORMAT];
 
 /// How memory is mapped.
@@ -64,6 +68,10 @@ pub(crate) enum Method {
     Copy,
     /// The same on one thread.
     CopyOneThread,
+    /// As `Copy`, with pages that are made with their bytes (`AccessOptions::userfaultfd`).
+    Make,
+    /// The same on one thread.
+    MakeOneThread,
     /// Only the kernel's segments: mapped from the file, which was examined before, and zeroed.
     Map,
     /// All of the plan, prepared before.
@@ -80,12 +88,14 @@ pub(crate) enum Method {
 }
 
 /// All methods, in the order of the table's columns.
-pub(crate) const METHODS: [Method; 11] = [
+pub(crate) const METHODS: [Method; 13] = [
     Method::All,
     Method::AllOneThread,
     Method::Load,
     Method::Copy,
     Method::CopyOneThread,
+    Method::Make,
+    Method::MakeOneThread,
     Method::Map,
     Method::Prepared,
     Method::LinuxLoader,
@@ -102,6 +112,8 @@ impl Method {
             Self::Load => "load",
             Self::Copy => "copy",
             Self::CopyOneThread => "copy/1-thread",
+            Self::Make => "copy/userfaultfd",
+            Self::MakeOneThread => "copy/userfaultfd/1-thread",
             Self::Map => "map",
             Self::Prepared => "prepared",
             Self::LinuxLoader => "linux-loader",
@@ -194,10 +206,12 @@ impl Bench {
         let sources = Sources::kernel(self.file);
         match method {
             Method::All => self.all(ram),
-            Method::AllOneThread => self.all(&mut on_one_thread(ram)),
+            Method::AllOneThread => self.all(&mut on_one_thread(ram, OPTIONS)),
             Method::Load => self.plan.load(&sources, ram).unwrap(),
             Method::Copy => self.copy(ram),
-            Method::CopyOneThread => self.copy(&mut on_one_thread(ram)),
+            Method::CopyOneThread => self.copy(&mut on_one_thread(ram, OPTIONS)),
+            Method::Make => self.copy(&mut ram.clone().with_access(OPTIONS.userfaultfd(true))),
+            Method::MakeOneThread => self.copy(&mut on_one_thread(ram, OPTIONS.userfaultfd(true))),
             Method::Map => {
                 let mapper = ram.map_files(FileMapping::Trusted);
                 self.copy(&mut mapper.examined(&[self.examined]));
@@ -277,9 +291,8 @@ impl Bench {
 }
 
 /// The same memory, whose copies use one thread.
-fn on_one_thread(ram: &GuestRam) -> GuestRam {
-    let options = AccessOptions::new().anonymous_private(true).copy_threads(1);
-    ram.clone().with_access(options)
+fn on_one_thread(ram: &GuestRam, options: AccessOptions) -> GuestRam {
+    ram.clone().with_access(options.copy_threads(1))
 }
 
 /// The minimum of work to read a part of a file into memory.

@@ -4,14 +4,16 @@
     reason = "the filtered process ends without the system calls of an ordinary exit"
 )]
 
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::ptr::NonNull;
 
 use guest_ram::{
-    AccessOptions, FileMapping, GuestRam, HostRam, HostRegion, MappableFile, RamOptions, SystemCalls,
+    AccessOptions, FileMapping, GuestRam, HostRam, HostRegion, HugePages, MappableFile, RamOptions,
+    SystemCalls,
 };
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use crate::boot::Boot;
@@ -37,6 +39,10 @@ const LEN: Call = ("statx", libc::SYS_statx);
 const RESIDENT: Call = ("mincore", libc::SYS_mincore);
 const ADVISE: Call = ("madvise", libc::SYS_madvise);
 const MAP: Call = ("mmap", libc::SYS_mmap);
+const UNMAP: Call = ("munmap", libc::SYS_munmap);
+const FAULTS: Call = ("userfaultfd", libc::SYS_userfaultfd);
+const REQUEST: Call = ("ioctl", libc::SYS_ioctl);
+const CLOSE: Call = ("close", libc::SYS_close);
 
 /// Which of the two is called depends on the C library.
 const STATUS: &[Call] = &[("fstat", libc::SYS_fstat), ("newfstatat", libc::SYS_newfstatat)];
@@ -68,6 +74,9 @@ const CPUS: &[Call] = &[
     ("openat", libc::SYS_openat),
     ("read", libc::SYS_read),
 ];
+
+/// The standard library checks descriptors before it closes them, in builds with debug assertions.
+const CLOSED: &[Call] = &[("fcntl", libc::SYS_fcntl)];
 
 const MODES: &[Mode] = &[
     Mode {
@@ -110,6 +119,13 @@ const MODES: &[Mode] = &[
         allowed: &[THREADS, CPUS],
     },
     Mode {
+        name: "userfaultfd, one thread",
+        memories: &[(Memory::Small, "own mappings with small pages")],
+        options: || AccessOptions::new().copy_threads(1).userfaultfd(true),
+        made: &[LEN, READ, RESIDENT, ADVISE, MAP, UNMAP, FAULTS, REQUEST, CLOSE],
+        allowed: &[STATUS, CLOSED],
+    },
+    Mode {
         name: "map_files",
         memories: &[(Memory::Mapped, "own mappings")],
         options: AccessOptions::new,
@@ -130,7 +146,9 @@ const MODES: &[Mode] = &[
 enum Memory {
     /// Mappings of guest-ram.
     Own,
-    /// The same at host addresses.
+    /// The same with small pages.
+    Small,
+    /// Mappings of guest-ram at host addresses.
     Host,
     /// Mappings of guest-ram, over which the file is mapped.
     Mapped,
@@ -174,10 +192,30 @@ fn cases() -> Vec<Case> {
 
 /// Runs every case in a process of its own.
 pub(crate) fn run_all() {
-    let trials = cases()
-        .into_iter()
-        .map(|case| Trial::test(case.name.clone(), move || check(&case)));
+    let trials = cases().into_iter().map(|case| {
+        Trial::ignorable_test(case.name.clone(), move || match skip_reason(&case) {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => check(&case).map(|()| Completion::Completed),
+        })
+    });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
+
+/// Reason why this host cannot run a case.
+fn skip_reason(case: &Case) -> Option<&'static str> {
+    /// `UFFD_USER_MODE_ONLY`.
+    const USER_MODE_ONLY: libc::c_int = 1;
+    if !case.mode.made.contains(&FAULTS) {
+        return None;
+    }
+    // SAFETY: the call takes flags and returns a new descriptor.
+    let descriptor = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | USER_MODE_ONLY) };
+    if descriptor < 0 {
+        return Some("the host has no userfaultfd for processes without privileges");
+    }
+    // SAFETY: the descriptor is new, and nothing else owns it.
+    drop(unsafe { OwnedFd::from_raw_fd(descriptor.try_into().unwrap()) });
+    None
 }
 
 fn check(case: &Case) -> Result<(), Failed> {
@@ -201,8 +239,13 @@ pub(crate) fn child(name: &str) -> ! {
     let case = cases.iter().find(|case| case.name == name).unwrap();
     let boot = Boot::new();
     let options = (case.mode.options)();
+    let huge_pages = match case.memory {
+        Memory::Small => HugePages::Avoid,
+        _ => HugePages::default(),
+    };
     let mut own: GuestRam = RamOptions::new()
         .access(options)
+        .huge_pages(huge_pages)
         .build(&boot.machine.memory)
         .unwrap();
     let regions = own.regions().map(|region| HostRegion {
@@ -215,7 +258,7 @@ pub(crate) fn child(name: &str) -> ! {
     let kernel = MappableFile::new(boot.kernel()).unwrap();
     seccompiler::apply_filter(&program(case)).unwrap();
     let is_loaded = match case.memory {
-        Memory::Own => boot.load(&mut own) && Boot::is_loaded(&own),
+        Memory::Own | Memory::Small => boot.load(&mut own) && Boot::is_loaded(&own),
         Memory::Host => boot.load(&mut host) && Boot::is_loaded(&host),
         Memory::Mapped => boot.load(&mut own.map_files(FileMapping::Trusted)) && Boot::is_loaded(&own),
         Memory::Examined => {

@@ -12,7 +12,7 @@ use boot_core::{
 };
 use boot_kaslr::{VirtualOffset, relocate};
 use boot_smbios::SmbiosTables;
-use guest_ram::{FileMapping, GuestRam, PreparedBoot};
+use guest_ram::{AccessOptions, FileMapping, GuestRam, HugePages, PreparedBoot, RamOptions};
 use hv_core::{Outcome, RunConfig};
 
 use super::console::Console;
@@ -171,7 +171,13 @@ pub(crate) fn boot_source(
     cmdline: &str,
 ) -> Result<Run, Box<dyn Error>> {
     let Planned { machine, plan } = plan(kernel, protocol, setup, cmdline)?;
-    let mut ram = GuestRam::new(&machine.memory)?;
+    let mut ram = match setup.loading {
+        Loading::Make => RamOptions::new()
+            .huge_pages(HugePages::Avoid)
+            .access(AccessOptions::new().userfaultfd(true))
+            .build(&machine.memory)?,
+        _ => GuestRam::new(&machine.memory)?,
+    };
     let files: Vec<&dyn ByteSource> = setup
         .modules
         .iter()
@@ -180,7 +186,7 @@ pub(crate) fn boot_source(
     let mut sources = Sources::kernel(kernel).with_modules(&files);
     sources.initrd = setup.initrd.as_ref().map(|bytes| bytes as &dyn ByteSource);
     match setup.loading {
-        Loading::Copy => plan.load(&sources, &mut ram)?,
+        Loading::Copy | Loading::Make => plan.load(&sources, &mut ram)?,
         Loading::Map => {
             let mut mapper = ram.map_files(FileMapping::Trusted);
             plan.load(&sources, &mut mapper)?;

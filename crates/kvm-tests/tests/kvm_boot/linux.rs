@@ -320,7 +320,8 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
             4 if scenario.numa => Loading::PreparedInFile,
             // The code of a bzImage need not begin at a page of its file.
             4 if !kernel.file.ends_with("bzImage") => Loading::Map,
-            _ => Loading::Copy,
+            _ if scenario.answers.is_empty() => Loading::Copy,
+            _ => Loading::Make,
         },
         deadline: Duration::from_mins(4),
         ..Setup::of(kernel.board)

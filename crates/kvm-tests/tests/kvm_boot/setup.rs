@@ -57,6 +57,8 @@ pub(crate) struct Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loading {
     Copy,
+    /// They are copied to small pages that userfaultfd makes.
+    Make,
     /// Their pages are mapped.
     Map,
     /// The whole boot is prepared, and its pages are mapped.

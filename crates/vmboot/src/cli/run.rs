@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boot_core::Arch;
-use guest_ram::{FileMapping, GuestRam};
+use guest_ram::{AccessOptions, FileMapping, GuestRam};
 use hv_core::{
     BoardDevices, BufferedOutput, ExitCounts, Observer, Outcome, RunConfig, SerialInput, ShutdownPolicy,
     StopHandle,
@@ -124,8 +124,12 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         GuestInput::Stdin
     };
     note(format_args!("vmboot: {}", Summary::new(&launch.summary, stdin)));
-    let mut ram =
-        GuestRam::new(&launch.machine.memory).map_err(|error| AdvisedError::new(error, memory_help()))?;
+    let ram = GuestRam::new(&launch.machine.memory);
+    // Nobody else accesses the memory before the start of the machine.
+    let access = AccessOptions::new().userfaultfd(true);
+    let mut ram = ram
+        .map_err(|error| AdvisedError::new(error, memory_help()))?
+        .with_access(access);
     launch.load(&mut ram, mapping)?;
     timeline.reached("loaded");
     let stop = StopHandle::new();
