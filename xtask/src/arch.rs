@@ -106,10 +106,12 @@ pub(crate) enum Selection {
 
 impl Selection {
     /// Arguments of the test programs, with the part of names that the user gave. `None` if the machine runs none of those tests: one with
-    /// [`Only`](Self::Only) some runs what the user names if that contains the same text.
+    /// [`Only`](Self::Only) some runs what the user names if one of the two texts contains the other.
     pub(crate) fn args(self, filter: Option<&str>) -> Option<Vec<&str>> {
         match (self, filter) {
-            (Self::Only(text), Some(filter)) => filter.contains(text).then(|| vec![filter]),
+            (Self::Only(text), Some(filter)) => {
+                (filter.contains(text) || text.contains(filter)).then(|| vec![filter])
+            }
             (Self::All | Self::Except(_), Some(filter)) => Some(vec![filter]),
             (Self::All, None) => Some(Vec::new()),
             (Self::Only(text), None) => Some(vec![text]),
@@ -375,6 +377,7 @@ mod tests {
             (Selection::All, Some("reset"), Some(vec!["reset"])),
             (Selection::Only("gicv2"), None, Some(vec!["gicv2"])),
             (Selection::Only("gicv2"), Some("reset"), None),
+            (Selection::Only("gicv2"), Some("gic"), Some(vec!["gic"])),
             (
                 Selection::Only("gicv2"),
                 Some("run::gicv2"),

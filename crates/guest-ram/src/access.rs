@@ -92,8 +92,9 @@ impl<M: Backend> Access<'_, M> {
             return self.for_each_piece(range, |piece, before| {
                 let mut done = 0;
                 while done < piece.len() {
-                    let len = (piece.len() - done).min(pages::CHUNK);
-                    let part = piece.subslice(done, len).map_err(inner)?;
+                    let rest = piece.subslice(done, piece.len() - done).map_err(inner)?;
+                    let len = pages::missing::part_len(&rest);
+                    let part = rest.subslice(0, len).map_err(inner)?;
                     let at = new_pages.offset(range).saturating_add(before + done);
                     let lefts = new_pages.fill(&part, at).map_err(|error| failed(range, error))?;
                     for left in lefts {

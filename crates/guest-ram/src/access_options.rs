@@ -90,8 +90,8 @@ impl AccessOptions {
     }
 
     /// Sets whether large copies to memory that is not there yet use `userfaultfd(2)`: the host then makes pages with their bytes, in place of
-    /// zeros that the copy replaces. On hosts with small pages, and Linux 5.14 or later, this takes about a quarter less time; elsewhere it changes
-    /// nothing.
+    /// zeros that the copy replaces. With small pages, on Linux 5.14 or later, this takes about a quarter less time. Copies to huge pages are as
+    /// without it; whether the host gives them is tried with a page of the copy.
     ///
     /// During such a copy nobody else may access the memory, as before the guest starts: an access of a vCPU or of a system call to a
     /// page that is not there yet fails, and one of a thread waits for the end of the copy.

@@ -20,6 +20,8 @@ pub(crate) mod missing;
 #[cfg(not(target_os = "linux"))]
 #[path = "pages/no_missing.rs"]
 pub(crate) mod missing;
+#[cfg(target_os = "linux")]
+mod regular_file;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -56,9 +56,14 @@ fn content(ram: &impl GuestMemory) -> Vec<u8> {
     bytes
 }
 
-/// Copies to memory where some pages were written before.
-fn copied(mut ram: GuestRam, source: &dyn ByteSource, target: GuestRange, offset: u64) -> Vec<u8> {
-    for page in [0x3000, 0x40_5000, 0x61_0000, 0x61_1000, 0xa0_0000] {
+/// Copies to memory where these pages were written before.
+fn copied(
+    mut ram: GuestRam,
+    source: &dyn ByteSource,
+    (target, offset): (GuestRange, u64),
+    written: &[u64],
+) -> Vec<u8> {
+    for page in written {
         ram.write(page + 0x10, &[0xee; 0x20]).unwrap();
     }
     ram.copy_from(target, source, offset).unwrap();
@@ -76,19 +81,27 @@ fn every_copy_is_like_an_ordinary_one() {
             (MIB, 8 * MIB, 3),
             (2 * MIB + 0x1fff, 9 * MIB + 5, 0x1234),
             (0x40_0001, 2 * MIB, 12 * MIB - 2 * MIB),
+            (2 * MIB + 0x1fff, 3 * MIB, 0),
+            (4 * MIB, 7 * MIB, 5),
             // Short.
             (0x5000, MIB - 1, 0x1000),
         ] {
             let target = range(start, len);
-            for (index, source) in sources.into_iter().enumerate() {
-                let expected = copied(ram(huge_pages), source, target, offset);
-                for threads in [1, 3] {
-                    let made = ram(huge_pages).with_access(options(threads));
-                    let found = copied(made, source, target, offset);
-                    assert!(
-                        found == expected,
-                        "{target}, {offset:#x}, source {index}, {threads} threads, {huge_pages:?}"
-                    );
+            // Some pages, such as the first of a huge one, and pages at the ends of parts.
+            for written in [
+                &[][..],
+                &[0x3000, 0x5f_f000, 0x60_0000, 0x61_0000, 0x61_1000, 0xa0_0000],
+            ] {
+                for (index, source) in sources.into_iter().enumerate() {
+                    let expected = copied(ram(huge_pages), source, (target, offset), written);
+                    for threads in [1, 3] {
+                        let made = ram(huge_pages).with_access(options(threads));
+                        let found = copied(made, source, (target, offset), written);
+                        assert!(
+                            found == expected,
+                            "{target}, {offset:#x}, source {index}, {threads} threads, {huge_pages:?}, {written:x?}"
+                        );
+                    }
                 }
             }
         }
@@ -119,19 +132,20 @@ fn memory_of_a_file_is_filled_too() {
 #[test]
 fn a_short_file_is_the_same_error() {
     let source = file(&pattern(6 * MIB));
-    for (offset, len) in [
-        (0, 8 * MIB),
-        (5 * MIB, 2 * MIB),
-        (7 * MIB, 2 * MIB),
-        (0, 6 * MIB + 1),
+    for (start, offset, len) in [
+        (MIB, 0, 8 * MIB),
+        (2 * MIB, 0, 8 * MIB),
+        (MIB, 5 * MIB, 2 * MIB),
+        (MIB, 7 * MIB, 2 * MIB),
+        (2 * MIB, 0, 6 * MIB + 1),
     ] {
-        let target = range(MIB, len);
+        let target = range(start, len);
         let error = |options| {
             let mut ram = ram(HugePages::Avoid).with_access(options);
             ram.copy_from(target, &source, offset).unwrap_err().to_string()
         };
         let expected = error(AccessOptions::new().copy_threads(1));
-        assert_eq!(error(options(1)), expected, "{offset:#x}, {len:#x}");
+        assert_eq!(error(options(1)), expected, "{target}, {offset:#x}");
     }
 }
 

@@ -2,12 +2,11 @@
 #![expect(unsafe_code, reason = "system calls on guest memory take its address")]
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use boot_core::{BackingStore, ByteSource};
 
-use super::size;
+use super::regular_file;
 use crate::slice::HostSlice;
 
 /// A file that can be mapped over guest memory: a regular one whose pages have the size of those of anonymous memory.
@@ -34,20 +33,8 @@ impl<'a> MappableFile<'a> {
 
     /// Examines a file, which is taken for one without seals. `None` as for [`new`](Self::new).
     pub(crate) fn of(file: BorrowedFd<'a>) -> Option<Self> {
-        let mut status = MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: the descriptor is open, and the kernel writes one `stat`.
-        if unsafe { libc::fstat(file.as_raw_fd(), status.as_mut_ptr()) } != 0 {
-            return None;
-        }
-        // SAFETY: the call succeeded, so the value is initialised.
-        let status = unsafe { status.assume_init() };
-        let is_regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
-        let len = u64::try_from(status.st_size).ok()?;
-        // The blocks of hugetlbfs are its pages. Those of some network file systems are as large.
-        let has_large_blocks = usize::try_from(status.st_blksize).is_ok_and(|len| len > size());
-        let has_small_pages = || !has_large_blocks || !is_huge(file);
         let is_sealed = false;
-        (is_regular && has_small_pages()).then_some(Self { file, len, is_sealed })
+        regular_file::len(file).map(|len| Self { file, len, is_sealed })
     }
 
     /// A memory file that is sealed against writes and shrinking, of `len` bytes.
@@ -81,17 +68,6 @@ impl<'a> MappableFile<'a> {
         let is_sealed = seals >= 0 && seals & FINAL == FINAL;
         Self { is_sealed, ..self }
     }
-}
-
-/// Whether the file is one of hugetlbfs, or that cannot be found out.
-fn is_huge(file: BorrowedFd<'_>) -> bool {
-    let mut system = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the descriptor is open, and the kernel writes one `statfs`.
-    if unsafe { libc::fstatfs(file.as_raw_fd(), system.as_mut_ptr()) } != 0 {
-        return true;
-    }
-    // SAFETY: the call succeeded, so the value is initialised.
-    unsafe { system.assume_init() }.f_type == libc::HUGETLBFS_MAGIC
 }
 
 /// Replaces the memory of `slice`, whole pages, by the bytes of `file` from `offset` on, copied on write. With `populate`, the pages are there

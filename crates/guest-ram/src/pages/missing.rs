@@ -35,6 +35,15 @@ pub(crate) struct NewPages<'a> {
     registered: raw::UffdioRange,
 }
 
+impl Drop for NewPages<'_> {
+    fn drop(&mut self) {
+        // A child process that was started meanwhile has the descriptor too, until it calls `exec`: to close it here is not enough.
+        let result = self.unregister();
+        // It fails only for memory that was unmapped meanwhile, which the owner of the slice prevents.
+        let _ = result;
+    }
+}
+
 /// Why pages were not made, nor left for an ordinary copy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FillError {
@@ -64,17 +73,17 @@ impl<'a> NewPages<'a> {
             return Ok(None);
         }
         let pages = parts(piece)?.pages;
+        let Some((descriptor, source)) = open().ok().zip(MappedSource::of(source, piece.len())) else {
+            return Ok(None);
+        };
         if !has_small_pages(&pages)? {
             return Ok(None);
         }
-        Ok(MappedSource::of(source, piece.len()).and_then(|source| {
-            let (descriptor, registered) = register(&pages).ok()?;
-            Some(Self {
-                start,
-                source,
-                descriptor,
-                registered,
-            })
+        Ok(register(&descriptor, &pages).ok().map(|registered| Self {
+            start,
+            source,
+            descriptor,
+            registered,
         }))
     }
 
@@ -83,9 +92,11 @@ impl<'a> NewPages<'a> {
         usize::try_from(range.start().saturating_sub(self.start)).unwrap_or(usize::MAX)
     }
 
-    /// Makes the missing pages of `part`, at most [`CHUNK`] bytes, with the bytes from `at` on of the source. Returns the parts of `part`, by their
+    /// Makes the missing pages of `part`, which is as long as [`part_len`] or the last one, with the bytes from `at` on of the source. Returns the parts of `part`, by their
     /// offsets, that are left for an ordinary copy.
     pub(crate) fn fill<S: HostSlice>(&self, part: &S, at: usize) -> Result<Vec<Range<usize>>, FillError> {
+        // Also after an error, some pages are made.
+        part.mark_dirty(0, part.len());
         let whole = parts(part)?;
         let (head, pages) = (whole.head.len(), whole.pages);
         let end = head + pages.len();
@@ -118,7 +129,6 @@ impl<'a> NewPages<'a> {
             left.clear();
             push(&mut left, 0..part.len());
         }
-        part.mark_dirty(0, part.len());
         Ok(left)
     }
 
@@ -153,15 +163,17 @@ impl<'a> NewPages<'a> {
 
     /// Makes the first of `pages`, and returns the number of their bytes, at least one page. The source begins at `at`.
     fn copy<S: HostSlice>(&self, pages: &S, at: usize) -> io::Result<usize> {
+        let source = self.source.address(at, pages.len());
+        let source = source.ok_or(io::ErrorKind::InvalidInput)?;
         let (result, copied) = with_addresses(pages, |range| {
             let mut copy = raw::UffdioCopy {
                 dst: range.start,
-                src: to_u64(self.source.address(at)),
+                src: to_u64(source),
                 len: range.len,
                 ..raw::UffdioCopy::default()
             };
             // SAFETY: the kernel reads and writes one `UffdioCopy`. It makes pages in the slice, whose bytes may change at any time, and no others. It
-            // reads the source, where `populate` has found as many bytes; if they are gone, it fails.
+            // reads as many bytes of the source, which `MappedSource::address` has checked; bytes of a file that are gone make it fail.
             let result = unsafe { ioctl(&self.descriptor, raw::COPY, &raw mut copy) };
             (result, copy.copy)
         });
@@ -172,14 +184,21 @@ impl<'a> NewPages<'a> {
         }
     }
 
-    /// Makes ordinary memory of all pages again, those of other threads' parts among them, which find it out.
+    /// Makes ordinary memory of all pages again. `UFFDIO_COPY` of another thread then fails with ENOENT, and that thread copies its part.
     ///
-    /// A part would have to be split off, which may take more memory than there is.
+    /// To unregister a part alone, the kernel may need memory.
     fn unregister(&self) -> Result<(), FillError> {
         let mut range = self.registered;
         // SAFETY: the kernel reads one `UffdioRange`, and no byte of memory changes.
         unsafe { ioctl(&self.descriptor, raw::UNREGISTER, &raw mut range) }.map_err(FillError::Unregister)
     }
+}
+
+/// Length of the first part of `rest` for [`NewPages::fill`]: at most [`CHUNK`], up to a page boundary, since a page that two parts share would be made by
+/// neither.
+pub(crate) fn part_len<S: HostSlice>(rest: &S) -> usize {
+    let in_page = rest.with_ptr(<*mut u8>::addr) & (size() - 1);
+    rest.len().min(CHUNK - in_page)
 }
 
 /// Adds `range` to `left`, unless it is empty, as a part of the last one where it follows that.
@@ -191,7 +210,8 @@ fn push(left: &mut Vec<Range<usize>>, range: Range<usize>) {
     }
 }
 
-/// Whether the host makes pages of the smallest size for `pages`, none of which is there. Makes one of them.
+/// Whether the host makes pages of the smallest size for `pages`, none of which is there. Makes one of them, not the first, by which the ordinary copy
+/// recognises new memory. A host that lacks a huge page at this moment counts as one without them.
 fn has_small_pages<S: HostSlice>(pages: &S) -> Result<bool, OutOfSlice> {
     let huge = usize::try_from(HUGE_PAGE).unwrap_or(CHUNK);
     // A huge page would be at a multiple of its size.
@@ -204,14 +224,14 @@ fn has_small_pages<S: HostSlice>(pages: &S) -> Result<bool, OutOfSlice> {
     let (_, block) = pages.split_at(first)?;
     let block = block.subslice(0, block.len().min(CHUNK))?;
     let mut residency = [0; MAX_PAGES];
-    let is_small = populate(&block.subslice(0, size())?).is_ok()
+    let is_small = populate(&block.subslice(size(), size())?).is_ok()
         && resident(&block, &mut residency)
             .is_ok_and(|pages| pages.iter().map(|page| usize::from(*page)).sum::<usize>() == 1);
     Ok(is_small)
 }
 
-/// Registers whole pages with a new userfaultfd. Returns it and their addresses.
-fn register<S: HostSlice>(pages: &S) -> io::Result<(OwnedFd, raw::UffdioRange)> {
+/// A new userfaultfd.
+fn open() -> io::Result<OwnedFd> {
     let flags = libc::O_CLOEXEC | raw::USER_MODE_ONLY;
     // SAFETY: the call takes flags and returns a new descriptor.
     let descriptor = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
@@ -227,21 +247,26 @@ fn register<S: HostSlice>(pages: &S) -> io::Result<(OwnedFd, raw::UffdioRange)> 
     };
     // SAFETY: the kernel reads and writes one `UffdioApi`.
     unsafe { ioctl(&descriptor, raw::API, &raw mut api) }?;
+    Ok(descriptor)
+}
+
+/// Registers whole pages. Returns their addresses.
+fn register<S: HostSlice>(descriptor: &OwnedFd, pages: &S) -> io::Result<raw::UffdioRange> {
     let (ioctls, range) = with_addresses(pages, |range| {
         let mut register = raw::UffdioRegister {
             range,
             mode: raw::MODE_MISSING,
             ..raw::UffdioRegister::default()
         };
-        // SAFETY: the kernel reads and writes one `UffdioRegister`. The pages keep their bytes. Accesses to missing ones fail or wait until the descriptor
-        // is closed; `AccessOptions::userfaultfd` says so.
-        unsafe { ioctl(&descriptor, raw::REGISTER, &raw mut register) }?;
+        // SAFETY: the kernel reads and writes one `UffdioRegister`. The pages keep their bytes. Until they are unregistered, an access to one that is not
+        // there waits or fails in the kernel: no value that another code relies on changes.
+        unsafe { ioctl(descriptor, raw::REGISTER, &raw mut register) }?;
         Ok::<_, io::Error>((register.ioctls, range))
     })?;
     if ioctls & raw::HAS_COPY == 0 {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    Ok((descriptor, range))
+    Ok(range)
 }
 
 /// Calls `request` with the addresses of a slice, which are valid during the call.

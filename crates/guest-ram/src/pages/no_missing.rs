@@ -39,3 +39,8 @@ impl NewPages<'_> {
         match self.0 {}
     }
 }
+
+/// No part is asked for.
+pub(crate) fn part_len<S: HostSlice>(rest: &S) -> usize {
+    rest.len()
+}

@@ -2,14 +2,13 @@
 #![expect(unsafe_code, reason = "maps files at addresses of this process")]
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr;
 
 use boot_core::arith::to_u64;
 
-use crate::pages::size;
+use crate::pages::{regular_file, size};
 
 /// Where the bytes of a copy are.
 #[derive(Clone, Copy)]
@@ -35,11 +34,14 @@ impl<'a> MappedSource<'a> {
         }
     }
 
-    /// Address of byte `at`.
-    pub(super) fn address(&self, at: usize) -> usize {
+    /// Address of `len` bytes from `at` on; `None` if the source does not have them.
+    pub(super) fn address(&self, at: usize, len: usize) -> Option<usize> {
         match self {
-            Self::Bytes(bytes) => bytes.as_ptr().expose_provenance() + at,
-            Self::File(file) => file.first + at,
+            Self::Bytes(bytes) => {
+                let part = bytes.get(at..at.checked_add(len)?)?;
+                Some(part.as_ptr().expose_provenance())
+            }
+            Self::File(file) => file.address(at, len),
         }
     }
 
@@ -55,7 +57,7 @@ impl<'a> MappedSource<'a> {
     pub(super) fn has(&self, len: usize) -> bool {
         match self {
             Self::Bytes(_) => true,
-            Self::File(file) => file_len(file.file).is_some_and(|found| found >= file.end_of(len)),
+            Self::File(file) => regular_file::len(file.file).is_some_and(|found| found >= file.end_of(len)),
         }
     }
 }
@@ -69,6 +71,8 @@ pub(super) struct MappedFile<'a> {
     addresses: Range<usize>,
     /// Address of the first byte of the part.
     first: usize,
+    /// Length of the part.
+    len: usize,
 }
 
 impl<'a> MappedFile<'a> {
@@ -77,7 +81,7 @@ impl<'a> MappedFile<'a> {
         let before = usize::try_from(offset).ok()? & (size() - 1);
         let start = libc::off_t::try_from(offset.checked_sub(to_u64(before))?).ok()?;
         let mapped_len = before.checked_add(len)?.checked_next_multiple_of(size())?;
-        if file_len(file)? < offset.checked_add(to_u64(len))? {
+        if regular_file::len(file)? < offset.checked_add(to_u64(len))? {
             return None;
         }
         // SAFETY: the new mapping is at addresses that nothing uses. No reference to its bytes is made: they may change or be gone.
@@ -101,7 +105,12 @@ impl<'a> MappedFile<'a> {
             offset,
             addresses: address..address + mapped_len,
             first: address + before,
+            len,
         })
+    }
+
+    fn address(&self, at: usize, len: usize) -> Option<usize> {
+        (at.checked_add(len)? <= self.len).then_some(self.first + at)
     }
 
     /// Offset in the file of the end of the first `len` bytes.
@@ -111,12 +120,10 @@ impl<'a> MappedFile<'a> {
 
     /// Maps the pages of `len` bytes from `at` on, so that the copy takes no page fault for each. Fails past the end of the file.
     fn populate(&self, at: usize, len: usize) -> io::Result<()> {
-        let start = (self.first + at) & !(size() - 1);
-        let end = (self.first + at + len)
-            .next_multiple_of(size())
-            .min(self.addresses.end);
-        let len = end.saturating_sub(start);
-        // SAFETY: the addresses are in the mapping of this value, and no byte of it changes.
+        let first = self.address(at, len).ok_or(io::ErrorKind::InvalidInput)?;
+        let start = first & !(size() - 1);
+        let len = (first + len).next_multiple_of(size()) - start;
+        // SAFETY: `address` has checked that the bytes are in the part, whose pages are all of the mapping. No byte of it changes.
         let result = unsafe {
             let start: *mut libc::c_void = ptr::with_exposed_provenance_mut(start);
             libc::madvise(start, len, libc::MADV_POPULATE_READ)
@@ -130,23 +137,10 @@ impl<'a> MappedFile<'a> {
 
 impl Drop for MappedFile<'_> {
     fn drop(&mut self) {
-        // SAFETY: the mapping is that of `new`, and there are no references to its bytes. A failure, which the arguments rule out, would leave it.
+        // SAFETY: the mapping is that of `new`, and there are no references to its bytes.
         unsafe {
             let start = ptr::with_exposed_provenance_mut(self.addresses.start);
             libc::munmap(start, self.addresses.len());
         }
     }
-}
-
-/// Length of a regular file.
-fn file_len(file: BorrowedFd<'_>) -> Option<u64> {
-    let mut status = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the descriptor is open, and the kernel writes one `stat`.
-    if unsafe { libc::fstat(file.as_raw_fd(), status.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    // SAFETY: the call succeeded, so the value is initialised.
-    let status = unsafe { status.assume_init() };
-    let is_regular = status.st_mode & libc::S_IFMT == libc::S_IFREG;
-    u64::try_from(status.st_size).ok().filter(|_| is_regular)
 }
