@@ -131,9 +131,14 @@ impl Aia {
         Ok(())
     }
 
+    /// Whether the registers are accessible.
+    pub(super) fn is_initialised(&self) -> bool {
+        self.initialised.load(Ordering::Acquire)
+    }
+
     /// Registers of an interrupt file; empty before all vCPUs exist.
     fn imsic_registers(&self) -> impl Iterator<Item = ImsicRegister> + use<> {
-        let is_initialised = self.initialised.load(Ordering::Acquire);
+        let is_initialised = self.is_initialised();
         ImsicRegister::all(self.ids).filter(move |_| is_initialised)
     }
 

@@ -132,6 +132,11 @@ impl Machine {
         }
     }
 
+    /// Whether the interrupt files exist: with an AIA, once all vCPUs do.
+    pub(super) fn has_imsics(&self) -> bool {
+        matches!(&self.irqchip, Irqchip::Aia(aia) if aia.is_initialised())
+    }
+
     /// States of the vCPUs after a reset, without their configuration. The first call reads them.
     pub(super) fn reset_state(&self) -> Result<&[VcpuState], KvmError> {
         Ok(self.reset_state.get(&self.layout)?)

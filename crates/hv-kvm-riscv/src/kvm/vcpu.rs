@@ -3,7 +3,7 @@
 mod exits;
 mod registers;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use boot_core::{
     Arch, CpuState,
@@ -211,7 +211,15 @@ impl Vcpu for KvmVcpu {
     /// first reset reads that state from a temporary machine, as [`KvmVm::prepare_reset`](super::KvmVm::prepare_reset).
     fn reset(&mut self) -> Result<(), KvmError> {
         let machine = Arc::clone(&self.machine);
-        self.restore_state(machine.vcpu_reset_state(self.index)?)
+        let reset_state = machine.vcpu_reset_state(self.index)?;
+        if machine.has_imsics() {
+            return self.restore_state(reset_state);
+        }
+        // The interrupt files are created with the last vCPU.
+        self.restore_state(&VcpuState {
+            imsic: BTreeMap::new(),
+            ..reset_state.clone()
+        })
     }
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {

@@ -127,6 +127,11 @@ pub(crate) fn state() -> CpuState {
 
 /// The vCPU of a machine without interrupt controller, devices and RAM, with the default extensions of KVM.
 pub(crate) fn vcpu_without_devices() -> Result<KvmVcpu, Box<dyn Error>> {
+    first_vcpu(&Layout::vcpus_only(1))
+}
+
+/// The first vCPU of a machine, which has no other yet and no RAM.
+pub(crate) fn first_vcpu(layout: &Layout) -> Result<KvmVcpu, Box<dyn Error>> {
     let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
-    Ok(KvmVm::new(&Layout::vcpus_only(1), console)?.create_vcpu(0)?)
+    Ok(KvmVm::new(layout, console)?.create_vcpu(0)?)
 }

@@ -6,8 +6,8 @@ use boot_core::{CpuState, cpu::riscv64::State};
 use hv_core::{Outcome, Vcpu as _, virt::RiscvIrqchip};
 use hv_kvm::HarnessError;
 use hv_kvm_riscv::{
-    BoardDevices, HostCapabilities, ImsicRegister, KvmError, KvmVcpu, MpState, Register, RegisterGroup,
-    RegisterValue, SbiExtension, VcpuState,
+    BoardDevices, HostCapabilities, ImsicRegister, KvmError, KvmVcpu, Layout, MpState, Register,
+    RegisterGroup, RegisterValue, SbiExtension, VcpuState,
 };
 
 use crate::{
@@ -34,6 +34,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("state::boot_after_reset", boot_after_reset),
     ("state::prepared_reset", prepared_reset),
+    ("state::reset_before_the_last_vcpu", reset_before_the_last_vcpu),
     ("state::interrupt_file", interrupt_file),
     (
         "state::extensions_of_the_description",
@@ -324,6 +325,18 @@ fn reset_after_changes_by_the_harness(host: &HostCapabilities) -> TestResult {
     Ok(None)
 }
 
+/// With an AIA, there are no interrupt files then.
+fn reset_before_the_last_vcpu(host: &HostCapabilities) -> TestResult {
+    let layout = Layout::of(&guest::machine(host, 2, host.irqchip())?)?;
+    let mut vcpu = guest::first_vcpu(&layout)?;
+    let reset_state = vcpu.save_state()?;
+    let x10 = Register::x(10).ok_or("x10")?;
+    vcpu.set_register(x10, &RegisterValue::from(0x1234_u64))?;
+    vcpu.reset()?;
+    expect_same("after a reset", &vcpu.save_state()?, &reset_state)?;
+    Ok(None)
+}
+
 /// A reset opens `/dev/kvm`, unless it was prepared.
 fn prepared_reset(host: &HostCapabilities) -> TestResult {
     let mut guest = Guest::new(host, &Code::new(), 1, guest::devices())?;
@@ -424,8 +437,7 @@ fn interrupt_file(host: &HostCapabilities) -> TestResult {
 /// A vCPU has the extensions of its description. Others are disabled if KVM can disable them.
 fn extensions_of_the_description(host: &HostCapabilities) -> TestResult {
     use boot_core::machine::Isa;
-    use hv_core::Vm as _;
-    use hv_kvm_riscv::{IsaExtension, KvmVm, Layout, SbiConsole};
+    use hv_kvm_riscv::IsaExtension;
 
     let mut layout = Layout::of(&guest::machine(host, 1, RiscvIrqchip::Plic)?)?;
     // KVM can disable floating point.
@@ -440,11 +452,7 @@ fn extensions_of_the_description(host: &HostCapabilities) -> TestResult {
     for hart in &mut layout.harts {
         hart.isa = isa.clone();
     }
-    let console = SbiConsole::new(
-        Box::new(std::io::sink()),
-        std::sync::Arc::new(hv_core::NullObserver),
-    );
-    let mut vcpu = KvmVm::new(&layout, console)?.create_vcpu(0)?;
+    let mut vcpu = guest::first_vcpu(&layout)?;
     for name in isa.extensions() {
         let extension = IsaExtension::from_name(name).ok_or("an extension without a number")?;
         expect(
