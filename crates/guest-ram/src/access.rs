@@ -87,25 +87,10 @@ impl<M: Backend> Access<'_, M> {
     where
         F: FnMut(&M::Slice<'_>, usize) -> Result<(), MemoryError>,
     {
-        let inner = |error| failed(range, error);
         if let Some(new_pages) = new_pages {
-            return self.for_each_piece(range, |piece, before| {
-                let mut done = 0;
-                while done < piece.len() {
-                    let rest = piece.subslice(done, piece.len() - done).map_err(inner)?;
-                    let len = pages::missing::part_len(&rest);
-                    let part = rest.subslice(0, len).map_err(inner)?;
-                    let at = new_pages.offset(range).saturating_add(before + done);
-                    let lefts = new_pages.fill(&part, at).map_err(|error| failed(range, error))?;
-                    for left in lefts {
-                        let rest = part.subslice(left.start, left.len()).map_err(inner)?;
-                        copy(&rest, before + done + left.start)?;
-                    }
-                    done += len;
-                }
-                Ok(())
-            });
+            return self.make_pages(range, new_pages, copy);
         }
+        let inner = |error| failed(range, error);
         self.for_each_piece(range, |piece, before| {
             if !self.options.calls_about_pages() || !pages::begins_fresh(piece).map_err(inner)? {
                 return copy(piece, before);
@@ -117,6 +102,35 @@ impl<M: Backend> Access<'_, M> {
                 pages::prefault(&part).map_err(inner)?;
                 copy(&part, before + done)?;
                 done += len;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes the pages of `range`, and calls `copy` for every part that is left, with the number of bytes before it.
+    fn make_pages<F>(
+        &self,
+        range: GuestRange,
+        new_pages: &NewPages<'_>,
+        mut copy: F,
+    ) -> Result<(), MemoryError>
+    where
+        F: FnMut(&M::Slice<'_>, usize) -> Result<(), MemoryError>,
+    {
+        let inner = |error| failed(range, error);
+        let offset = new_pages.offset(range);
+        self.for_each_piece(range, |piece, before| {
+            let mut done = 0;
+            while done < piece.len() {
+                let (_, rest) = piece.split_at(done).map_err(inner)?;
+                let part = rest.subslice(0, pages::missing::part_len(&rest)).map_err(inner)?;
+                let at = before + done;
+                let left = new_pages.fill(&part, offset.saturating_add(at));
+                for left in left.map_err(|error| failed(range, error))? {
+                    let rest = part.subslice(left.start, left.len()).map_err(inner)?;
+                    copy(&rest, at + left.start)?;
+                }
+                done += part.len();
             }
             Ok(())
         })

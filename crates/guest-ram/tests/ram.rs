@@ -2,9 +2,12 @@
 
 #![cfg(all(feature = "vm-memory", target_os = "linux", not(miri)))]
 
+#[path = "shared/content.rs"]
+mod content;
+
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use boot_core::{
     ByteSource, GuestMemory, GuestRange, MemoryError, MemoryMap, ReadError, ReadErrorKind, RegionKind,
 };
+use content::{file, pattern};
 use guest_ram::{AccessOptions, GuestRam, HostRegion, HugePages, RamError, RamOptions};
 use vm_memory::bitmap::{AtomicBitmap, Bitmap};
 use vm_memory::{
@@ -29,19 +33,6 @@ fn map(ranges: &[(u64, u64)]) -> MemoryMap {
         map.insert(range(start, end), RegionKind::Ram).unwrap();
     }
     map
-}
-
-/// Bytes that differ from their neighbours and from those of other pages.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|i| u8::try_from((i ^ (i >> 8) ^ (i >> 16)) & 0xff).unwrap() | 1)
-        .collect()
-}
-
-fn file(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file
 }
 
 fn read(ram: &impl GuestMemory, range: GuestRange) -> Vec<u8> {

@@ -2,11 +2,14 @@
 
 #![cfg(all(feature = "vm-memory", target_os = "linux", not(miri)))]
 
-use std::fs::{self, File};
-use std::io::Write as _;
+#[path = "shared/content.rs"]
+mod content;
+
+use std::fs;
 use std::os::unix::fs::FileExt;
 
 use boot_core::{ByteSource, GuestMemory, GuestRange, MemoryMap, RegionKind};
+use content::{file, pattern};
 use guest_ram::{AccessOptions, GuestRam, HugePages, RamOptions};
 use vm_memory::bitmap::{AtomicBitmap, Bitmap as _};
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap, GuestMemoryRegion as _};
@@ -15,21 +18,10 @@ const MIB: u64 = 1 << 20;
 
 const RAM: u64 = 16 * MIB;
 
+const MIB_LEN: usize = 1 << 20;
+
 fn range(start: u64, len: u64) -> GuestRange {
     GuestRange::new(start, len).unwrap()
-}
-
-/// Bytes that differ from their neighbours and from those of other pages.
-fn pattern(len: u64) -> Vec<u8> {
-    (0..len)
-        .map(|i| u8::try_from((i ^ (i >> 8) ^ (i >> 16)) & 0xff).unwrap() | 1)
-        .collect()
-}
-
-fn file(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file
 }
 
 fn memory_map() -> MemoryMap {
@@ -50,7 +42,7 @@ fn options(threads: usize) -> AccessOptions {
         .userfaultfd(true)
 }
 
-fn content(ram: &impl GuestMemory) -> Vec<u8> {
+fn read_all(ram: &impl GuestMemory) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(RAM).unwrap()];
     ram.read(0, &mut bytes).unwrap();
     bytes
@@ -67,12 +59,12 @@ fn copied(
         ram.write(page + 0x10, &[0xee; 0x20]).unwrap();
     }
     ram.copy_from(target, source, offset).unwrap();
-    content(&ram)
+    read_all(&ram)
 }
 
 #[test]
 fn every_copy_is_like_an_ordinary_one() {
-    let bytes = pattern(12 * MIB);
+    let bytes = pattern(12 * MIB_LEN);
     let on_disk = file(&bytes);
     let sources: [&dyn ByteSource; 2] = [&bytes, &on_disk];
     for huge_pages in [HugePages::Avoid, HugePages::Advise] {
@@ -110,7 +102,7 @@ fn every_copy_is_like_an_ordinary_one() {
 
 #[test]
 fn memory_of_a_file_is_filled_too() {
-    let bytes = pattern(8 * MIB);
+    let bytes = pattern(8 * MIB_LEN);
     let source = file(&bytes);
     let backing = file(&[]);
     backing.set_len(RAM).unwrap();
@@ -126,12 +118,12 @@ fn memory_of_a_file_is_filled_too() {
     ram.copy_from(range(MIB, len), &source, MIB).unwrap();
     let mut found = vec![0; usize::try_from(len).unwrap()];
     FileExt::read_exact_at(&backing, &mut found, MIB).unwrap();
-    assert!(found == bytes[usize::try_from(MIB).unwrap()..]);
+    assert!(found == bytes[MIB_LEN..]);
 }
 
 #[test]
 fn a_short_file_is_the_same_error() {
-    let source = file(&pattern(6 * MIB));
+    let source = file(&pattern(6 * MIB_LEN));
     for (start, offset, len) in [
         (MIB, 0, 8 * MIB),
         (2 * MIB, 0, 8 * MIB),
@@ -152,7 +144,7 @@ fn a_short_file_is_the_same_error() {
 /// The file is shortened and has its length again while it is copied: each copy has its bytes, zeros in place of them, or an error.
 #[test]
 fn a_file_that_is_cut_meanwhile_never_kills_the_process() {
-    let bytes = pattern(8 * MIB);
+    let bytes = pattern(8 * MIB_LEN);
     let source = file(&bytes);
     std::thread::scope(|scope| {
         let cutter = scope.spawn(|| {
@@ -166,8 +158,8 @@ fn a_file_that_is_cut_meanwhile_never_kills_the_process() {
             let mut ram = ram(HugePages::Avoid).with_access(options(2));
             match ram.copy_from(range(MIB, 8 * MIB), &source, 0) {
                 Ok(()) => {
-                    let found = content(&ram);
-                    let found = found.iter().skip(usize::try_from(MIB).unwrap()).zip(&bytes);
+                    let found = read_all(&ram);
+                    let found = found.iter().skip(MIB_LEN).zip(&bytes);
                     for (at, (found, expected)) in found.enumerate() {
                         assert!(
                             found == expected || *found == 0,
@@ -188,7 +180,7 @@ fn everything_that_is_made_is_marked() {
     let memory = GuestMemoryMmap::<AtomicBitmap>::from_ranges(&regions).unwrap();
     let mut ram = GuestRam::from_memory(memory.into()).with_access(AccessOptions::new().userfaultfd(true));
     ram.advise_huge_pages(HugePages::Avoid);
-    let bytes = pattern(4 * MIB);
+    let bytes = pattern(4 * MIB_LEN);
     ram.copy_from(range(2 * MIB, 4 * MIB), &bytes, 0).unwrap();
     let region = ram.memory().iter().next().unwrap();
     for page in 0..RAM / 0x1000 {
@@ -206,7 +198,7 @@ fn descriptors() -> usize {
 
 #[test]
 fn the_memory_is_ordinary_afterwards() {
-    let bytes = pattern(4 * MIB);
+    let bytes = pattern(4 * MIB_LEN);
     let source = file(&bytes);
     let before = descriptors();
     for _ in 0..200 {
@@ -215,7 +207,7 @@ fn the_memory_is_ordinary_afterwards() {
         // Pages beside those that were made, by a thread and by a system call.
         ram.write(6 * MIB, b"after").unwrap();
         ram.copy_from(range(8 * MIB, 0x2000), &source, 0).unwrap();
-        let found = content(&ram);
+        let found = read_all(&ram);
         assert_eq!(&found[6 << 20..][..5], b"after");
         assert_eq!(&found[8 << 20..][..0x2000], &bytes[..0x2000]);
     }

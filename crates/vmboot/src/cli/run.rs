@@ -124,10 +124,9 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         GuestInput::Stdin
     };
     note(format_args!("vmboot: {}", Summary::new(&launch.summary, stdin)));
-    let ram = GuestRam::new(&launch.machine.memory);
     // Nobody else accesses the memory before the start of the machine.
     let access = AccessOptions::new().userfaultfd(true);
-    let mut ram = ram
+    let mut ram = GuestRam::new(&launch.machine.memory)
         .map_err(|error| AdvisedError::new(error, memory_help()))?
         .with_access(access);
     launch.load(&mut ram, mapping)?;
